@@ -1,0 +1,102 @@
+"""Checkpoints: a run that was killed continues where its last checkpoint was, to the same bits."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastfnn._version import __version__
+from fastfnn.atomic import write_atomically
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset
+from fastfnn.errors import DataError
+from fastfnn.network import read_safetensors
+from fastfnn.results import History
+
+if TYPE_CHECKING:
+    from fastfnn.training import Loop
+
+FORMAT = "fastfnn-checkpoint-1"
+SECONDS_BETWEEN_SAVES = 15.0
+
+
+class Checkpoint:
+    """One run's checkpoint file, in the safetensors format."""
+
+    def __init__(self, path: Path, identity: dict[str, str]) -> None:
+        self.path, self.identity = path, identity
+        self.saved_at = time.monotonic()
+
+    @classmethod
+    def at(cls, path: str | Path | None, data: Dataset, config: TrainingConfig) -> Checkpoint | None:
+        """The checkpoint of a run, identified by its configuration, data and version; None without a path."""
+        if path is None:
+            return None
+        identity = {"config": config.content_hash(), "data": data.fingerprint, "version": __version__}
+        return cls(Path(path), {"format": FORMAT, **identity})
+
+    def save_if_due(self, loop: Loop) -> None:
+        """Saves when the last save was a while ago."""
+        if time.monotonic() - self.saved_at >= SECONDS_BETWEEN_SAVES:
+            self.save(loop)
+
+    def save(self, loop: Loop) -> None:
+        """Writes the state of the loop, replacing the file at once."""
+        from safetensors.numpy import save
+
+        tensors: dict[str, Any] = {f"engine.{name}": array for name, array in loop.engine.state().items()}
+        tensors |= {f"best.{name}": array for name, array in (loop.best_state or {}).items()}
+        tensors |= {f"history.{name}": np.asarray(values, "f8") for name, values in loop.history.to_dict().items()}
+        progress = {
+            "step": loop.step,
+            "train_seconds": loop.train_seconds,
+            "evaluation_seconds": loop.evaluation_seconds,
+            "pending": [asdict(totals) for totals in loop.pending],
+            "rule": {k: v for k, v in vars(loop.rule).items() if k != "config"} if loop.rule else None,
+        }
+        write_atomically(self.path, save(tensors, metadata={**self.identity, "progress": json.dumps(progress)}))
+        self.saved_at = time.monotonic()
+
+    def resume(self, loop: Loop) -> None:
+        """Puts the loop where the file says, if there is one.
+
+        Raises:
+            DataError: naming the file, when it is damaged or belongs to another configuration, data set or version.
+        """
+        from fastfnn.training import Totals
+
+        if not self.path.exists():
+            return
+        metadata, tensors = read_safetensors(self.path)
+        self._check_identity(metadata)
+        progress = json.loads(metadata["progress"])
+        loop.step = progress["step"]
+        loop.train_seconds, loop.evaluation_seconds = progress["train_seconds"], progress["evaluation_seconds"]
+        loop.pending = [Totals(**totals) for totals in progress["pending"]]
+        loop.history = History(**{name: tensors[f"history.{name}"].tolist() for name in History.columns()})
+        loop.history.step = [int(step) for step in loop.history.step]
+        loop.engine.restore(_with_prefix(tensors, "engine."))
+        loop.best_state = _with_prefix(tensors, "best.") or None
+        if loop.rule:
+            vars(loop.rule).update(progress["rule"])
+
+    def remove(self) -> None:
+        """Deletes the file; a finished run needs none."""
+        self.path.unlink(missing_ok=True)
+
+    def _check_identity(self, metadata: dict[str, str]) -> None:
+        for field, expected in self.identity.items():
+            if metadata.get(field) != expected:
+                raise DataError(
+                    f"{self.path}: the checkpoint is of another run: expected {field} {expected[:16]}, "
+                    f"found {metadata.get(field, 'none')[:16]}; remove the file or name another"
+                )
+
+
+def _with_prefix(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,134 @@
+"""How kernels are compiled, and where the compiled code is kept.
+
+Numba's own cache knows the file of the function that it stores, but not the files of the functions which that one calls,
+nor the options of their decorators, so an edit in another file would go on giving the old numbers. Here the folder of
+the cache is named by a digest of everything that the machine code follows from (the processor is in Numba's own key),
+every file carries a checksum, and a cache that cannot be written or read back is done without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy
+import platformdirs
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.ccallback import CFunc
+
+# No fastmath: sums have the order that is written, NaN is seen. NumPy's error model: x / 0 is infinite, no exception.
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+# Kernels are called by kernels; the code by which Python would call them takes longer to compile than they do.
+WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def sources_digest(folder: Path) -> str:
+    """A digest of every kernel source, the options and the versions that compiled code follows from."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    versions = (numba.__version__, llvmlite.__version__, numpy.__version__, platform.python_version())
+    environment = (numba.config.OPT, numba.config.BOUNDSCHECK, numba.config.DEBUGINFO_DEFAULT)
+    digest.update(repr((sorted(OPTIONS.items()), versions, environment)).encode())
+    return digest.hexdigest()[:24]
+
+
+@lru_cache
+def cache_folder() -> Path | None:
+    """The writable folder for this version of the kernels, or None when there is none.
+
+    It lies in the user's cache folder, or in FASTFNN_CACHE_DIR where that is set.
+    """
+    root = os.environ.get("FASTFNN_CACHE_DIR") or platformdirs.user_cache_dir("fastfnn")
+    try:
+        folder = Path(root) / "kernels" / sources_digest(Path(__file__).parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None
+
+
+class CheckedCacheFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Index and data files that end with a checksum of what precedes it."""
+
+    def _dump(self, obj: object) -> bytes:
+        data: bytes = super()._dump(obj)
+        return data + hashlib.sha256(data).digest()
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._data_path(name)).read_bytes()
+        data, checksum = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != checksum:
+            raise pickle.UnpicklingError(f"{name}: checksum differs")
+        return pickle.loads(data)
+
+
+class KernelCache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache in a folder of our own, in which a damaged file counts as a missing one."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        previous = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder)
+        try:
+            super().__init__(function)
+        finally:
+            numba.config.CACHE_DIR = previous
+        plain = self._cache_file
+        self._cache_file = CheckedCacheFile(self._cache_path, self._impl.filename_base, plain._source_stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled code for a signature, or None where there is none or it is damaged."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever a damaged file makes pickle or LLVM raise
+            self._discard()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Stores compiled code, unless the disk refuses."""
+        try:
+            super().save_overload(sig, data)
+        except Exception:  # a damaged index, a full disk, a folder that has become read-only
+            self._discard()
+
+    def _discard(self) -> None:
+        """Empties the index, so that the next process writes it anew."""
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compiles a function that other kernels call; it is part of their compiled code."""
+    return numba.njit(**OPTIONS, **WITHOUT_WRAPPERS)(function)
+
+
+def entry_point(function: Callable[..., Any]) -> Any:
+    """Compiles a function that Python calls, and keeps its compiled code on the disk."""
+    dispatcher = numba.njit(**OPTIONS)(function)
+    folder = cache_folder()
+    if folder is not None and not numba.config.DISABLE_JIT:
+        dispatcher._cache = KernelCache(function, folder)
+    return dispatcher
+
+
+def compile_callback(function: Callable[..., Any], signature: Any) -> Any:
+    """Compiles a function for one signature, to be called through the `address` of what is returned; cached likewise."""
+    callback = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+    folder = cache_folder()
+    if folder is not None:
+        callback._cache = KernelCache(function, folder)
+    callback.compile()
+    return callback

@@ -1,0 +1,64 @@
+"""Softmax and cross-entropy from logits, on one tile."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.simd import at, equal, exp, greater, load, splat, store, total, where
+
+
+@kernel
+def load_labels(labels, order, position, count, scratch, like):
+    """The labels of `count` examples as lanes, -1 in the lanes behind them."""
+    for lane in range(len(like)):
+        scratch[lane] = labels[order[position + lane]] if lane < count else -1
+    return load(scratch, 0, like)
+
+
+@kernel
+def softmax_cross_entropy(workspace, logits_at, classes, labels, order, position, count, weight, scratch, like):
+    """Turns the logits (C, V) of a tile into the gradient of weight * cross-entropy, 0 in lanes without an example.
+
+    Returns the sum of the examples' cross-entropies, by log-sum-exp about the largest logit, and the number of examples
+    whose largest logit is their label's (the first of equal ones counts).
+    """
+    lanes = len(like)
+    label = load_labels(labels, order, position, count, scratch, like)
+    best = load(workspace, logits_at, like)
+    best_class = like
+    of_label = best
+    for c in range(1, classes):
+        z = load(workspace, logits_at + c * lanes, like)
+        better = greater(z, best)
+        best = where(better, z, best)
+        best_class = where(better, splat(c, like), best_class)
+        of_label = where(equal(label, splat(c, like)), z, of_label)
+    sums = like
+    for c in range(classes):
+        e = exp(load(workspace, logits_at + c * lanes, like) - best)
+        store(e, workspace, logits_at + c * lanes)
+        sums = sums + e
+    is_example = greater(label, splat(-0.5, like))
+    weights = where(is_example, splat(weight, like), like)
+    factor = weights / sums
+    for c in range(classes):
+        softmax = load(workspace, logits_at + c * lanes, like) * factor
+        target = where(equal(label, splat(c, like)), weights, like)
+        store(where(is_example, softmax - target, like), workspace, logits_at + c * lanes)
+    correct = total(where(equal(label, best_class), splat(1, like), like))
+    return sum_of_losses(sums, of_label - best, count, scratch), np.int64(correct)
+
+
+@kernel
+def sum_of_losses(sums, shifted, count, scratch):
+    """log(sums) - shifted, added over the first `count` lanes in float64."""
+    lanes = len(sums)
+    store(sums, scratch, 0)
+    store(shifted, scratch, lanes)
+    loss = 0.0
+    for lane in range(count):
+        loss += math.log(np.float64(at(scratch, lane))) - np.float64(at(scratch, lanes + lane))
+    return loss

@@ -1,0 +1,72 @@
+"""One step of an optimiser on a range of the parameters; ranges begin and end at whole vectors."""
+
+from __future__ import annotations
+
+from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.simd import fma, load, splat, sqrt, store
+from fastfnn.kernels.structures import ADAMW, MOMENTUM, NESTEROV, SGD
+
+
+@kernel
+def penalised(gradients, parameters, i, decay, like):
+    """The gradient with that of the penalty, decay * w."""
+    return fma(splat(decay, like), load(parameters, i, like), load(gradients, i, like))
+
+
+@kernel
+def sgd(parameters, gradients, begin, end, rate, decay, like):
+    """w -= rate * dw."""
+    for i in range(begin, end, len(like)):
+        dw = penalised(gradients, parameters, i, decay, like)
+        store(fma(splat(-rate, like), dw, load(parameters, i, like)), parameters, i)
+
+
+@kernel
+def momentum(parameters, gradients, velocity, begin, end, rate, decay, mu, nesterov, like):
+    """Polyak's momentum, or Nesterov's with the look-ahead folded into the gradient (Sutskever et al. 2013)."""
+    for i in range(begin, end, len(like)):
+        dw = penalised(gradients, parameters, i, decay, like)
+        v = fma(splat(mu, like), load(velocity, i, like), dw)
+        store(v, velocity, i)
+        direction = fma(splat(mu, like), v, dw) if nesterov else v
+        store(fma(splat(-rate, like), direction, load(parameters, i, like)), parameters, i)
+
+
+@kernel
+def adam(parameters, gradients, first, second, begin, end, rate, decay, step, settings, like):
+    """Kingma and Ba (2015), algorithm 1; AdamW (Loshchilov and Hutter 2019) applies the penalty to the weights."""
+    decoupled = settings.optimizer == ADAMW
+    correction1 = 1 / (1 - settings.beta1**step)
+    correction2 = 1 / (1 - settings.beta2**step)
+    for i in range(begin, end, len(like)):
+        w = load(parameters, i, like)
+        dw = penalised(gradients, parameters, i, 0.0 if decoupled else decay, like)
+        m = fma(splat(settings.beta1, like), load(first, i, like), splat(1 - settings.beta1, like) * dw)
+        v = fma(splat(settings.beta2, like), load(second, i, like), splat(1 - settings.beta2, like) * dw * dw)
+        store(m, first, i)
+        store(v, second, i)
+        deviation = sqrt(v * splat(correction2, like)) + splat(settings.epsilon, like)
+        if decoupled:
+            w = fma(splat(-rate * decay, like), w, w)
+        store(w - splat(rate * correction1, like) * m / deviation, parameters, i)
+
+
+@kernel
+def update(buffers, settings, begin, end, rate, decay, step, like):
+    """One step of the run's optimiser on parameters[begin:end]; `step` counts from 1."""
+    parameters, gradients = buffers.parameters, buffers.gradients
+    if settings.optimizer == SGD:
+        sgd(parameters, gradients, begin, end, rate, decay, like)
+    elif settings.optimizer in (MOMENTUM, NESTEROV):
+        nesterov = settings.optimizer == NESTEROV
+        momentum(parameters, gradients, buffers.first_moment, begin, end, rate, decay, settings.momentum, nesterov, like)
+    else:
+        first, second = buffers.first_moment, buffers.second_moment
+        adam(parameters, gradients, first, second, begin, end, rate, decay, step, settings, like)
+
+
+@kernel
+def scale(parameters, begin, end, factor, like):
+    """parameters[begin:end] *= factor."""
+    for i in range(begin, end, len(like)):
+        store(load(parameters, i, like) * splat(factor, like), parameters, i)

@@ -1,0 +1,126 @@
+"""The first layer's code for one kind of rows and one panel, compiled on its own and called through its address.
+
+Rows come in many kinds and panels in many widths; compiled into the steps, every pair would be compiled for every run.
+So the steps know neither: they call what they are given, and a run compiles the pairs that it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import carray, config, from_dtype, types
+
+from fastfnn.kernels import dense_input, sparse_input
+from fastfnn.kernels.compilation import compile_callback
+from fastfnn.kernels.simd import zeros
+from fastfnn.kernels.structures import DenseRows, Inputs, Layout, SparseRows
+
+Rows = SparseRows | DenseRows
+
+
+def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callable[..., None]:
+    """`forward_panel` for a kind of rows and a panel; its closure holds numbers alone, so that it can be cached."""
+
+    def forward(
+        rows0, rows1, rows2, order, n, position, count, weights, main_at, stride, tail_at, scale, biases_at, z, z_at, width, ahead
+    ):
+        parameters = carray(weights, (1,))
+        examples = carray(order, (n,))
+        outputs = carray(z, (1,))
+        main, tail = zeros(parameters, main_bytes), zeros(parameters, tail_bytes)
+        if is_sparse:
+            rows = SparseRows(carray(rows0, (1,)), carray(rows1, (1,)), carray(rows2, (1,)))
+            sparse_input.forward_panel(
+                rows, examples, position, count, parameters, main_at, stride, tail_at, scale, biases_at, outputs, z_at, width, ahead, main, tail
+            )
+        else:
+            rows = DenseRows(carray(rows2, (1,)), rows0)
+            dense_input.forward_panel(
+                rows, examples, position, count, parameters, main_at, stride, tail_at, scale, biases_at, outputs, z_at, width, ahead, main, tail
+            )
+
+    return forward
+
+
+def update_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callable[..., None]:
+    """`update_panel` for a kind of rows and a panel, likewise."""
+
+    def update(rows0, rows1, rows2, order, n, position, count, target, main_at, stride, tail_at, dz, dz_at, width):
+        parameters = carray(target, (1,))
+        examples = carray(order, (n,))
+        gradients = carray(dz, (1,))
+        main, tail = zeros(parameters, main_bytes), zeros(parameters, tail_bytes)
+        if is_sparse:
+            rows = SparseRows(carray(rows0, (1,)), carray(rows1, (1,)), carray(rows2, (1,)))
+            sparse_input.update_panel(
+                rows, examples, position, count, parameters, main_at, stride, tail_at, gradients, dz_at, width, main, tail
+            )
+        else:
+            rows = DenseRows(carray(rows2, (1,)), rows0)
+            dense_input.update_panel(
+                rows, examples, position, count, parameters, main_at, stride, tail_at, gradients, dz_at, width, main, tail
+            )
+
+    return update
+
+
+def pointer(dtype: Any) -> Any:
+    """Numba's type of a pointer to values of a NumPy dtype."""
+    return types.CPointer(from_dtype(np.dtype(dtype)))
+
+
+def signature(rows: Rows, dtype: Any, direction: str) -> Any:
+    """The signature of a forward or an update function for this kind of rows and this dtype of the network."""
+    word, order, reals = types.int64, pointer(np.int64), pointer(dtype)
+    if isinstance(rows, SparseRows):
+        kind = (pointer(np.int64), pointer(rows.columns.dtype), pointer(rows.values.dtype))
+    else:
+        kind = (word, word, pointer(rows.values.dtype))
+    examples = (order, word, word, word)
+    if direction == "forward":
+        return types.void(*kind, *examples, reals, word, word, word, types.float64, word, reals, word, word, word)
+    return types.void(*kind, *examples, reals, word, word, word, reals, word, word)
+
+
+MAKERS = {"forward": forward_function, "update": update_function}
+
+
+@cache
+def compiled(direction: str, is_sparse: bool, main_bytes: int, tail_bytes: int, signature: Any) -> Any:
+    """The compiled function, kept for the life of the process because steps hold only its address."""
+    return compile_callback(MAKERS[direction](is_sparse, main_bytes, tail_bytes), signature)
+
+
+def bind_rows(rows: Rows, layout: Layout, dtype: Any, *, training: bool) -> Inputs:
+    """What the steps need of the first layer; `rows` must outlive it. Updates are compiled only for training."""
+    itemsize = np.dtype(dtype).itemsize
+    functions: dict[str, Any] = {}
+    for direction in ("forward", "update"):
+        needed = layout.panels if training or direction == "forward" else layout.panels[:0]
+        functions[direction] = [
+            _function(rows, direction, int(main) * itemsize, int(tail) * itemsize, dtype) for main, tail, _ in needed
+        ]
+    if config.DISABLE_JIT:
+        return Inputs((rows, None, None), functions["forward"], functions["update"])
+    addresses = {name: np.array([f.address for f in found], dtype=np.int64) for name, found in functions.items()}
+    return Inputs(_addresses(rows), addresses["forward"], addresses["update"])
+
+
+def _function(rows: Rows, direction: str, main_bytes: int, tail_bytes: int, dtype: Any) -> Any:
+    is_sparse = isinstance(rows, SparseRows)
+    if not config.DISABLE_JIT:
+        return compiled(direction, is_sparse, main_bytes, tail_bytes, signature(rows, dtype, direction))
+    panel = getattr(sparse_input if is_sparse else dense_input, f"{direction}_panel")
+    registers = [zeros(np.empty(0, dtype), size) for size in (main_bytes, tail_bytes)]
+    return lambda rows, _, __, order, n, *arguments: panel(rows, order, *arguments, *registers)
+
+
+def _addresses(rows: Rows) -> Any:
+    if isinstance(rows, SparseRows):
+        words = [array.ctypes.data for array in rows]
+    else:
+        words = [rows.features, 0, rows.values.ctypes.data]
+    return np.array(words, dtype=np.int64)

@@ -1,0 +1,92 @@
+"""What a run tells about itself while it runs, and the bar that shows it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fastfnn.config import TrainingConfig
+
+NAN = float("nan")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: steps done, epochs done, training seconds, and the measures of the latest record."""
+
+    step: int
+    total_steps: int
+    epoch: float
+    seconds: float
+    cost: float = NAN
+    accuracy: float = NAN
+    validation_cost: float = NAN
+    validation_accuracy: float = NAN
+
+    @property
+    def rate(self) -> float:
+        """Steps a second of training time."""
+        return self.step / self.seconds if self.seconds else NAN
+
+    def describe(self) -> str:
+        """One line of measures."""
+        cost = f"cost {self.cost:.4f}"
+        accuracy = f"accuracy {self.accuracy:.4f}, validation {self.validation_accuracy:.4f}"
+        return f"{cost}  {accuracy}  {self.rate:,.0f} steps/s"
+
+
+Observer = Callable[[Progress], object]
+
+
+@contextmanager
+def progress_bar(config: TrainingConfig, *, enabled: bool) -> Iterator[Observer | None]:
+    """An observer that draws a bar on standard error, or prints a line now and then when that is not a terminal."""
+    if not enabled:
+        yield None
+    elif not sys.stderr.isatty():
+        yield _line_printer(config)
+    else:
+        with _bar(config) as observer:
+            yield observer
+
+
+def _line_printer(config: TrainingConfig) -> Observer:
+    started = printed = time.monotonic()
+
+    def observe(progress: Progress) -> None:
+        nonlocal printed
+        now = time.monotonic()
+        if progress.step == 0 or (progress.step < progress.total_steps and now - printed < SECONDS_BETWEEN_LINES):
+            return
+        printed = now
+        left = (now - started) / progress.step * (progress.total_steps - progress.step)
+        epochs = f"epoch {progress.epoch:.1f}/{config.epochs}"
+        print(f"{epochs}  {progress.describe()}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+    return observe
+
+
+@contextmanager
+def _bar(config: TrainingConfig) -> Iterator[Observer]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn(f"epoch {{task.fields[epoch]:.1f}}/{config.epochs}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("train", total=None, epoch=0.0, text="")
+
+        def observe(progress: Progress) -> None:
+            text = progress.describe() if progress.cost == progress.cost else ""  # noqa: PLR0124 (not NaN)
+            bar.update(task, total=progress.total_steps, completed=progress.step, epoch=progress.epoch, text=text)
+
+        yield observe

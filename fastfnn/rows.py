@@ -1,0 +1,108 @@
+"""From the features of a data set to the rows that the kernels read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastfnn.config import InputKind
+from fastfnn.errors import DataError
+from fastfnn.kernels import DenseRows, SparseRows
+
+if TYPE_CHECKING:
+    from fastfnn.data import Dataset, Split
+
+Array = NDArray[Any]
+
+DENSEST_SPARSE = 0.5  # density of non-zeros from which dense rows are faster
+CHUNK_ROWS = 4096
+
+
+def rows_of_split(data: Dataset, split: Split, kind: InputKind, dtype: str) -> SparseRows | DenseRows:
+    """The rows of a split's features, made once for all runs on the data set.
+
+    Splits that share their features share their rows; examples are numbered as in `features`.
+    """
+    key = ("rows", id(split.features), kind, dtype)
+    rows: SparseRows | DenseRows = data.derived(key, lambda: make_rows(split.features, kind, dtype))
+    return rows
+
+
+def make_rows(features: Any, kind: InputKind, dtype: str) -> SparseRows | DenseRows:
+    """Rows of a matrix (N, K): array, memmap or SciPy CSR.
+
+    uint8 values stay uint8; others take the network's dtype. Compressed rows are filled chunk by chunk, so that no
+    float copy of the whole is made; dense rows of the right dtype are not copied.
+    """
+    if hasattr(features, "indptr"):
+        return _dense_of_csr(features, dtype) if kind == "dense" else _sparse_of_csr(features, dtype)
+    if kind == "sparse" or (kind == "auto" and density(features) < DENSEST_SPARSE):
+        return _sparse_of_dense(features, dtype)
+    values = np.ascontiguousarray(features, dtype=_value_dtype(features.dtype, dtype))
+    return DenseRows(values.reshape(-1), features.shape[1])
+
+
+def density(features: Array) -> float:
+    """The fraction of values of an array (N, K) that are not zero, from rows spread evenly over it."""
+    sample = features[:: max(1, len(features) // CHUNK_ROWS)]
+    return float(np.count_nonzero(sample) / sample.size)
+
+
+def as_matrix(X: ArrayLike | Any, n_features: int) -> Any:
+    """`X` as a matrix (N, K) of uint8 or floats; images are flattened.
+
+    Raises:
+        DataError: when it has another shape, or values that are not finite numbers.
+    """
+    if hasattr(X, "tocsr"):
+        matrix = X.tocsr()
+        matrix.sort_indices()
+        values = matrix.data
+    else:
+        matrix = np.asarray(X)
+        matrix = matrix.reshape(len(matrix), -1) if matrix.ndim == 3 else matrix
+        values = matrix
+    if matrix.ndim != 2 or matrix.shape[1] != n_features:
+        raise DataError(f"X: expected shape (N, {n_features}), found {matrix.shape}")
+    if not np.issubdtype(matrix.dtype, np.number) and matrix.dtype != np.bool_:
+        raise DataError(f"X: expected numbers, found dtype {matrix.dtype}")
+    if not np.isfinite(values).all():
+        raise DataError("X: expected finite numbers, found NaN or infinity")
+    return matrix
+
+
+def _value_dtype(stored: Any, dtype: str) -> np.dtype[Any]:
+    return np.dtype(np.uint8) if stored == np.uint8 else np.dtype(dtype)
+
+
+def _column_dtype(n_features: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if n_features <= np.iinfo(np.uint16).max + 1 else np.uint32
+
+
+def _sparse_of_csr(matrix: Any, dtype: str) -> SparseRows:
+    return SparseRows(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(_column_dtype(matrix.shape[1])),
+        matrix.data.astype(_value_dtype(matrix.dtype, dtype), copy=False),
+    )
+
+
+def _dense_of_csr(matrix: Any, dtype: str) -> DenseRows:
+    dense = matrix.astype(_value_dtype(matrix.dtype, dtype)).toarray(order="C")
+    return DenseRows(dense.reshape(-1), matrix.shape[1])
+
+
+def _sparse_of_dense(features: Array, dtype: str) -> SparseRows:
+    chunks = [features[first : first + CHUNK_ROWS] for first in range(0, len(features), CHUNK_ROWS)]
+    counts = np.concatenate([np.count_nonzero(chunk, axis=1) for chunk in chunks])
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    columns = np.empty(offsets[-1], _column_dtype(features.shape[1]))
+    values = np.empty(offsets[-1], _value_dtype(features.dtype, dtype))
+    for number, chunk in enumerate(chunks):
+        rows, nonzero = np.nonzero(chunk)
+        begin = offsets[number * CHUNK_ROWS]
+        columns[begin : begin + len(nonzero)] = nonzero
+        values[begin : begin + len(nonzero)] = chunk[rows, nonzero]
+    return SparseRows(offsets, columns, values)

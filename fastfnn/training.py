@@ -1,0 +1,349 @@
+"""The thin loop: Python decides what the next stretch of steps is, an engine runs it.
+
+The loop owns order, schedule, stopping, history, checkpoints and times; an `Engine` owns the arithmetic. `train` runs it
+on the compiled kernels, `fastfnn.reference.train` on NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastfnn.checkpoint import Checkpoint
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset, Split
+from fastfnn.errors import ConfigError
+from fastfnn.interrupts import interruptible
+from fastfnn.network import Network, Parameters
+from fastfnn.progress import Observer, Progress, progress_bar
+from fastfnn.results import NOT_EVALUATED, Evaluation, History, Status, TrainingResult
+from fastfnn.schedules import learning_rates
+from fastfnn.stopping import StoppingRule
+from fastfnn.streams import dropout_keys, epoch_order
+
+Array = NDArray[np.generic]
+ShouldStop = Callable[[], bool]
+
+# Multiply-adds between two returns to the interpreter: about half a second for wide networks, whole epochs for small
+# ones, so that Ctrl-C and the progress bar stay prompt. A fixed amount of work, not of time, keeps runs reproducible.
+WORK_PER_STRETCH = 10**10
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive steps of one epoch.
+
+    Attributes:
+        order: (N,) example numbers in the order of the epoch.
+        first, last: the steps first..last-1 of the epoch; step s takes order[s * batch_size : (s + 1) * batch_size].
+        step: number of steps done before `first`, from the start of the run.
+        learning_rates: (last - first,) one a step.
+        dropout_keys: (L - 1,) the epoch's key for each hidden layer.
+    """
+
+    order: NDArray[np.int64]
+    first: int
+    last: int
+    step: int
+    learning_rates: NDArray[np.float64]
+    dropout_keys: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a stretch: cross-entropy and correct answers of `examples` examples in `steps` steps.
+
+    `steps` is less than asked for when a cost was not finite: that step is the last one counted.
+    """
+
+    loss: float
+    correct: int
+    examples: int
+    steps: int
+    diverged: bool
+
+
+class Engine(Protocol):
+    """The arithmetic behind the loop; it holds the parameters and the optimiser's state of one run."""
+
+    compile_seconds: float
+    load_seconds: float
+
+    def run(self, stretch: Stretch) -> Totals:
+        """Does the steps of the stretch."""
+
+    def evaluate(self, split: Split) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy on a split, with running statistics and without dropout."""
+
+    def squared_weights(self) -> float:
+        """The sum of squared weights, of which the penalty is a multiple."""
+
+    def parameters(self) -> Parameters:
+        """A copy of the parameters."""
+
+    def state(self) -> dict[str, Array]:
+        """A copy of everything that later steps depend on."""
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Goes back to a `state`."""
+
+
+def train(
+    data: Dataset,
+    config: TrainingConfig | None = None,
+    *,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+    should_stop: ShouldStop | None = None,
+    observer: Observer | None = None,
+) -> TrainingResult:
+    """Trains one network on the compiled kernels.
+
+    Args:
+        data: the data set; its training split is trained on, the others are evaluated.
+        config: the run; defaults to `TrainingConfig()`.
+        progress: whether to show a bar on standard error (plain lines when it is not a terminal).
+        checkpoint: a file that is written now and then, and continued from when it exists; removed at the end.
+        should_stop: asked between stretches of steps; true ends the run as "interrupted".
+        observer: called with a `Progress` between stretches of steps.
+
+    Ctrl-C in the main thread ends the run as "interrupted" and keeps its result; a second one raises.
+
+    Raises:
+        ConfigError: when the configuration does not fit the data, e.g. batch norm on a last batch of one example.
+        DataError: when the checkpoint is damaged or belongs to another run.
+    """
+    from fastfnn.engine import KernelEngine
+
+    return run(data, config or TrainingConfig(), KernelEngine, progress, checkpoint, should_stop, observer)
+
+
+def warm_up(data: Dataset, config: TrainingConfig) -> float:
+    """Compiles, or loads from the cache, what a run needs, and prepares the shared rows; the seconds it took."""
+    from fastfnn.engine import KernelEngine
+
+    engine = KernelEngine(data, config)
+    return engine.compile_seconds + engine.load_seconds
+
+
+def run(
+    data: Dataset,
+    config: TrainingConfig,
+    make_engine: Callable[[Dataset, TrainingConfig], Engine],
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+    should_stop: ShouldStop | None = None,
+    observer: Observer | None = None,
+) -> TrainingResult:
+    """`train` on any engine."""
+    check_fits(data, config)
+    loop = Loop(data, config, make_engine(data, config), Checkpoint.at(checkpoint, data, config))
+    with interruptible() as interrupted, progress_bar(config, enabled=progress) as bar, running_alone() as is_alone:
+        observers = [watch for watch in (bar, observer) if watch]
+
+        def stop() -> bool:
+            return interrupted() or bool(should_stop and should_stop())
+
+        status = loop.train(stop, lambda seen: [watch(seen) for watch in observers])
+    return loop.result(status, shared_machine=not is_alone())
+
+
+def check_fits(data: Dataset, config: TrainingConfig) -> None:
+    """Refuses configurations that this data set cannot be trained with.
+
+    Raises:
+        ConfigError: naming the field, what the data requires and what to change.
+    """
+    n = len(data.train)
+    if config.early_stopping and data.validation is None:
+        raise ConfigError("early_stopping: needs a validation split, and the data has none; pass validation=0.2")
+    smallest_batch = n % config.batch_size or min(n, config.batch_size)
+    if config.last_batch == "drop" and n >= config.batch_size:
+        smallest_batch = config.batch_size
+    if config.batchnorm != "off" and smallest_batch % (config.batchnorm_group or config.batch_size) == 1:
+        raise ConfigError(
+            f"batchnorm: the last batch of {n} examples in batches of {config.batch_size} leaves a group of one "
+            "example, whose variance is 0; use last_batch='drop' or another batch_size"
+        )
+
+
+class Loop:
+    """One run in progress."""
+
+    def __init__(self, data: Dataset, config: TrainingConfig, engine: Engine, checkpoint: Checkpoint | None) -> None:
+        self.data, self.config, self.engine, self.checkpoint = data, config, engine, checkpoint
+        self.steps_per_epoch = config.steps_per_epoch(len(data.train))
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.step = 0
+        self.history = History()
+        self.rule = StoppingRule(config.early_stopping) if config.early_stopping else None
+        self.best_state: dict[str, Array] | None = None
+        self.pending: list[Totals] = []
+        self.train_seconds = 0.0
+        self.evaluation_seconds = 0.0
+        if checkpoint:
+            checkpoint.resume(self)
+
+    def train(self, should_stop: ShouldStop, observe: Observer) -> Status:
+        """Runs until the last step, the stopping rule, divergence or an interrupt."""
+        observe(self._progress())
+        while self.step < self.total_steps:
+            if should_stop():
+                return "interrupted"
+            totals = self._run_stretch()
+            if totals.diverged:
+                self._record(NOT_EVALUATED)
+                return "diverged"
+            stopped = self._after_stretch()
+            observe(self._progress())
+            if stopped:
+                return "stopped"
+            if self.checkpoint:
+                self.checkpoint.save_if_due(self)
+        return "completed"
+
+    def _run_stretch(self) -> Totals:
+        epoch, first = divmod(self.step, self.steps_per_epoch)
+        last = first + self._stretch_length()
+        started = time.perf_counter()
+        stretch = Stretch(
+            order=self._order(epoch),
+            first=first,
+            last=last,
+            step=self.step,
+            learning_rates=learning_rates(self.config, self.steps_per_epoch, self.step, self.step + last - first),
+            dropout_keys=dropout_keys(self.config.seed, epoch, len(self.config.hidden)),
+        )
+        totals = self.engine.run(stretch)
+        self.train_seconds += time.perf_counter() - started
+        self.step += totals.steps
+        self.pending.append(totals)
+        return totals
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The order of an epoch, drawn once for all its stretches."""
+        if getattr(self, "_order_epoch", None) != epoch:
+            indices = self.data.train.indices
+            self._epoch_order = epoch_order(self.config.seed, epoch, indices, shuffle=self.config.shuffle)
+            self._order_epoch = epoch
+        return self._epoch_order
+
+    def _stretch_length(self) -> int:
+        """Steps to the next event: end of the epoch, record, check of the stopping rule, or enough work."""
+        events = [self.steps_per_epoch]
+        if isinstance(self.config.evaluate_every, int):
+            events.append(self.config.evaluate_every)
+        if self.rule:
+            events.append(self.rule.config.every)
+        sizes = [self.data.n_features, *self.config.hidden, self.data.n_classes]
+        work = self.config.batch_size * sum(k * h for k, h in zip(sizes, sizes[1:], strict=False))
+        return min(math.ceil(WORK_PER_STRETCH / work), *(every - self.step % every for every in events))
+
+    def _after_stretch(self) -> bool:
+        """Evaluates, records and checks what is due at this step; true when the stopping rule says stop."""
+        check_due = self.rule is not None and self.step % self.rule.config.every == 0
+        record_due = check_due or self._is_record_due()
+        if not record_due:
+            return False
+        validation = self.evaluate(self.data.validation)
+        self._record(validation)
+        return check_due and self._check(validation)
+
+    def _is_record_due(self) -> bool:
+        every = self.config.evaluate_every
+        if every == "epoch":
+            every = self.steps_per_epoch
+        return self.step == self.total_steps or (every != "end" and self.step % every == 0)
+
+    def _check(self, validation: Evaluation) -> bool:
+        assert self.rule is not None
+        stop = self.rule.check(self.step, validation)
+        if self.rule.config.restore_best and self.rule.is_best(self.step):
+            self.best_state = self.engine.state()
+        return stop
+
+    def _record(self, validation: Evaluation) -> None:
+        """Adds a record: training means since the last one, and the validation set's evaluation."""
+        examples = sum(totals.examples for totals in self.pending)
+        loss = math.fsum(totals.loss for totals in self.pending) / examples
+        accuracy = sum(totals.correct for totals in self.pending) / examples
+        train = Evaluation(loss + self._penalty(), loss, accuracy)
+        self.history.append(self.step, self.step / self.steps_per_epoch, self.train_seconds, train, validation)
+        self.pending.clear()
+
+    def _penalty(self) -> float:
+        if self.config.l2 == 0:
+            return 0.0
+        return self.config.l2 / (2 * self.config.l2_divisor) * self.engine.squared_weights()
+
+    def evaluate(self, split: Split | None) -> Evaluation:
+        """The current parameters on a whole split."""
+        if split is None:
+            return NOT_EVALUATED
+        started = time.perf_counter()
+        loss, accuracy = self.engine.evaluate(split)
+        self.evaluation_seconds += time.perf_counter() - started
+        return Evaluation(loss + self._penalty(), loss, accuracy)
+
+    def _progress(self) -> Progress:
+        measures = ("train_cost", "train_accuracy", "validation_cost", "validation_accuracy")
+        latest = [getattr(self.history, name)[-1] for name in measures] if len(self.history) else []
+        return Progress(self.step, self.total_steps, self.step / self.steps_per_epoch, self.train_seconds, *latest)
+
+    def result(self, status: Status, *, shared_machine: bool) -> TrainingResult:
+        """Evaluates every split on the final (or the best) parameters and ends the run."""
+        if self.pending and status != "diverged":
+            self._record(self.evaluate(self.data.validation))
+        best_step = self.rule.best_step if self.rule and self.best_state else None
+        if self.best_state and status != "diverged":
+            self.engine.restore(self.best_state)
+        evaluations = [self.evaluate(split) for split in (self.data.train, self.data.validation, self.data.test)]
+        if self.checkpoint and status == "interrupted":
+            self.checkpoint.save(self)
+        elif self.checkpoint:
+            self.checkpoint.remove()
+        network = Network(self.config, self.engine.parameters(), self.data.classes, self.data.scale)
+        return TrainingResult(
+            self.config,
+            status,
+            network,
+            self.history,
+            *evaluations,
+            steps=self.step,
+            epochs=self.step / self.steps_per_epoch,
+            best_step=best_step,
+            train_seconds=self.train_seconds,
+            evaluation_seconds=self.evaluation_seconds,
+            compile_seconds=self.engine.compile_seconds,
+            load_seconds=self.engine.load_seconds,
+            shared_machine=shared_machine,
+        )
+
+
+_running = 0
+_overlaps = 0
+_running_lock = threading.Lock()
+
+
+@contextmanager
+def running_alone() -> Iterator[Callable[[], bool]]:
+    """Yields a question: has this run had the process to itself so far?"""
+    global _running, _overlaps  # noqa: PLW0603  (one count for the process)
+    with _running_lock:
+        _running += 1
+        _overlaps += _running > 1
+        overlaps_before, alone_at_start = _overlaps, _running == 1
+    try:
+        yield lambda: alone_at_start and _overlaps == overlaps_before
+    finally:
+        with _running_lock:
+            _running -= 1

@@ -1,0 +1,25 @@
+"""Data sets that are small enough for every test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastfnn.data import Dataset, load_dataset
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Dataset:
+    """The embedded MNIST, 48,000 + 12,000 + 10,000."""
+    return load_dataset("mnist")
+
+
+@pytest.fixture(scope="session")
+def small_mnist(mnist: Dataset) -> Dataset:
+    """1,003 training, 251 validation and 150 test rows of MNIST: no round numbers."""
+    assert mnist.test is not None
+    n = 1254
+    test = (mnist.test.features[:150], mnist.classes[mnist.test.labels[:150]])
+    return Dataset.from_arrays(
+        np.array(mnist.train.features[:n]), mnist.classes[mnist.train.labels[:n]], test=test, validation=251
+    )

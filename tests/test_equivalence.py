@@ -1,0 +1,136 @@
+"""The compiled kernels give the numbers of the NumPy reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastfnn
+from fastfnn import reference
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset
+from fastfnn.engine import KernelEngine
+from fastfnn.network import Parameters
+from fastfnn.reference import NumpyEngine
+from fastfnn.schedules import learning_rates
+from fastfnn.streams import dropout_keys, epoch_order
+from fastfnn.training import Engine, Stretch, Totals
+
+STEPS = 200
+
+
+def do_steps(engine: Engine, data: Dataset, config: TrainingConfig, steps: int) -> list[Totals]:
+    """The first steps of a run, epoch by epoch."""
+    per_epoch, done, totals = config.steps_per_epoch(len(data.train)), 0, []
+    while done < steps:
+        epoch = done // per_epoch
+        order = epoch_order(config.seed, epoch, data.train.indices, shuffle=config.shuffle)
+        last = min(per_epoch, steps - epoch * per_epoch)
+        rates = learning_rates(config, per_epoch, done, done + last)
+        keys = dropout_keys(config.seed, epoch, len(config.hidden))
+        totals.append(engine.run(Stretch(order, 0, last, done, rates, keys)))
+        done += last
+    return totals
+
+
+def relative_difference(fast: Parameters, slow: Parameters) -> float:
+    """The largest difference of any tensor, relative to that tensor's largest value."""
+    pairs = [(array, slow.tensors()[name]) for name, array in fast.tensors().items()]
+    return max(float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-3)) for a, b in pairs)
+
+
+def sensitivity(data: Dataset, config: TrainingConfig, steps: int) -> float:
+    """How far the reference itself ends from where it ends after a change of its initial weights by a few ulp.
+
+    Batch norm after the ReLU divides by the deviation of units that hardly ever fire, which amplifies any rounding up
+    to 316 times a layer and step; then no two correct implementations stay close for long.
+    """
+    reference_run, nudged = NumpyEngine(data, config), NumpyEngine(data, config)
+    nudge = np.random.default_rng(0)
+    nudged.p.weights = [w * (1 + 1e-15 * nudge.choice([-1, 0, 1], w.shape)) for w in nudged.p.weights]
+    for engine in (reference_run, nudged):
+        do_steps(engine, data, config, steps)
+    return relative_difference(nudged.parameters(), reference_run.parameters())
+
+
+def check_same_numbers(data: Dataset, steps: int, **options: Any) -> None:
+    config = TrainingConfig(**{"hidden": (20, 7, 5), "learning_rate": 0.02, "epochs": 100, **options})
+    tolerance = {"float64": 1e-10, "float32": 2e-4}[config.dtype]
+    if config.batchnorm == "after":
+        tolerance = max(tolerance, 100 * sensitivity(data, config, steps))
+    fast, slow = KernelEngine(data, config), NumpyEngine(data, config)
+    for a, b in zip(do_steps(fast, data, config, steps), do_steps(slow, data, config, steps), strict=True):
+        assert (a.examples, a.steps, a.diverged) == (b.examples, b.steps, b.diverged)
+        assert a.loss == pytest.approx(b.loss, rel=tolerance)
+        assert abs(a.correct - b.correct) <= tolerance * a.examples
+    for split in (data.train, data.validation, data.test):
+        assert split is not None
+        assert fast.evaluate(split) == pytest.approx(slow.evaluate(split), rel=tolerance)
+    assert relative_difference(fast.parameters(), slow.parameters()) < tolerance
+
+
+OPTIONS = {
+    "plain": {},
+    "xavier": {"init": "xavier"},
+    "l2": {"l2": 0.01},
+    "l2 per batch": {"l2": 0.5, "l2_convention": "per_batch"},
+    "l2 stronger than the step": {"l2": 49.99999},
+    "batchnorm before": {"batchnorm": "before"},
+    "batchnorm after": {"batchnorm": "after"},
+    "dropout": {"dropout": 0.3},
+    "dropout by layer": {"dropout": (0.5, 0.0, 0.2)},
+    "dropout and batchnorm after": {"dropout": 0.3, "batchnorm": "after"},
+    "dropout and batchnorm before": {"dropout": 0.3, "batchnorm": "before", "l2": 0.01},
+    "momentum": {"optimizer": "momentum"},
+    "nesterov": {"optimizer": "nesterov", "l2": 0.01},
+    "adam": {"optimizer": "adam", "l2": 0.01},
+    "adamw": {"optimizer": "adamw", "l2": 0.01, "batchnorm": "after"},
+    "cosine with warm-up": {"lr_schedule": "cosine", "warmup_epochs": 1.5, "lr_rule": "sqrt"},
+    "steps": {"lr_schedule": "step", "lr_step_epochs": 2},
+    "last batch dropped": {"last_batch": "drop"},
+    "not shuffled": {"shuffle": False},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 128, 5000])
+def test_float64_after_200_steps(small_mnist: Dataset, batch_size: int, options: dict[str, Any]) -> None:
+    if batch_size == 1 and "batchnorm" in options:
+        with pytest.raises(fastfnn.ConfigError, match="variance 0"):
+            TrainingConfig(batch_size=1, **options)
+        return
+    check_same_numbers(small_mnist, STEPS, batch_size=batch_size, dtype="float64", **options)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("batch_size", [7, 128])
+def test_every_option_for_a_few_steps(small_mnist: Dataset, batch_size: int, options: dict[str, Any]) -> None:
+    """No allowance for amplified rounding: a few steps are too few for it, but where Adam divides rounding by itself.
+
+    The bias before a batch norm has gradient 0; Adam makes steps of what rounding leaves of it.
+    """
+    config = TrainingConfig(batch_size=batch_size, dtype="float64", **options)
+    fast, slow = KernelEngine(small_mnist, config), NumpyEngine(small_mnist, config)
+    do_steps(fast, small_mnist, config, 3)
+    do_steps(slow, small_mnist, config, 3)
+    tolerance = 1e-6 if "adam" in config.optimizer and config.batchnorm != "off" else 1e-12
+    assert relative_difference(fast.parameters(), slow.parameters()) < tolerance
+
+
+@pytest.mark.parametrize("placement", ["before", "after"])
+@pytest.mark.parametrize(("batch_size", "group"), [(128, 32), (60, 20), (256, 128)])
+def test_groups_share_statistics(small_mnist: Dataset, placement: str, batch_size: int, group: int) -> None:
+    options = {"batchnorm": placement, "batchnorm_group": group, "dropout": 0.2}
+    check_same_numbers(small_mnist, 50, batch_size=batch_size, dtype="float64", **options)
+
+
+NETWORKS = [(), (1,), (3,), (4,), (8,), (12,), (16,), (17,), (24,), (28,), (36,), (70, 3), (100, 33), (5, 6, 7, 8, 9)]
+
+
+@pytest.mark.parametrize("hidden", NETWORKS, ids=str)
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_depth_and_width(small_mnist: Dataset, hidden: tuple[int, ...], kind: str, dtype: str) -> None:
+    check_same_numbers(small_mnist, 20, hidden=hidden, input=kind, dtype=dtype, batch_size=50)
