@@ -17,6 +17,7 @@ from fastfnn.data import Dataset
 from fastfnn.errors import DataError
 from fastfnn.network import read_safetensors
 from fastfnn.results import History
+from fastfnn.stretch import Totals
 
 if TYPE_CHECKING:
     from fastfnn.training import Loop
@@ -68,8 +69,6 @@ class Checkpoint:
         Raises:
             DataError: naming the file, when it is damaged or belongs to another configuration, data set or version.
         """
-        from fastfnn.training import Totals
-
         if not self.path.exists():
             return
         metadata, tensors = read_safetensors(self.path)

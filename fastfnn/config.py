@@ -271,7 +271,7 @@ class SweepConfig(Config):
                 problems.append(f"at {', '.join(f'{k}={v}' for k, v in settings.items())}: {error}")
         if problems:
             raise ValueError("; ".join(dict.fromkeys(problems)))
-        normalised = {}
+        normalised: dict[str, dict[str, Any]] = {}
         for settings in self._settings():
             run = self.training.replace(**settings)
             for name in self.grid:
@@ -284,9 +284,7 @@ class SweepConfig(Config):
 
     def runs(self) -> list[TrainingConfig]:
         """One configuration for every point of the grid and every seed; seeds vary fastest."""
-        return [
-            self.training.replace(**settings, seed=seed) for settings in self._settings() for seed in self.seeds
-        ]
+        return [self.training.replace(**settings, seed=seed) for settings in self._settings() for seed in self.seeds]
 
 
 def _explain(model: type[Config], error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def make_layout(sizes: Sequence[int], *, batchnorm: bool, dtype: str, block: int
     memory = Allocator(lanes)
     weights = [memory.take(sizes[0] * main_width)]
     tail_weights = memory.take(sizes[0] * tail_width)
-    weights += [memory.take(k * h) for k, h in zip(sizes[1:], sizes[2:], strict=False)]
+    weights += [memory.take(k * h) for k, h in pairwise(sizes[1:])]
     weights_end = memory.end
     biases = [memory.take(row_width), *(memory.take(h) for h in sizes[2:])]
     normalised_sizes = sizes[1:-1] if batchnorm else ()
@@ -91,7 +92,9 @@ def make_layout(sizes: Sequence[int], *, batchnorm: bool, dtype: str, block: int
     workspace = Allocator(lanes)
 
     def per_layer(first: int, last: int) -> Array:
-        return _integers([workspace.take(examples * allocated[n]) if first <= n < last else 0 for n in range(depth + 1)])
+        return _integers(
+            [workspace.take(examples * allocated[n]) if first <= n < last else 0 for n in range(depth + 1)]
+        )
 
     layout = Layout(
         units=_integers(sizes),

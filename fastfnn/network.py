@@ -1,13 +1,12 @@
-"""A network at rest: its parameters, how they are initialised, how they are stored, and what they predict.
+"""A network at rest: how it is stored, and what it predicts.
 
-Shapes: N examples, K features in, H units out of a layer, C classes; L layers with weights, L - 1 of them hidden.
+Shapes: N examples, K features in, C classes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,83 +17,13 @@ from fastfnn._version import __version__
 from fastfnn.atomic import write_atomically
 from fastfnn.config import NetworkConfig
 from fastfnn.errors import ConfigError, DataError
-from fastfnn.streams import initialisation_generator
+from fastfnn.parameters import Parameters, tensor_shapes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Array = NDArray[Any]
 FORMAT = "fastfnn-network-1"
-BATCHNORM_TENSORS = ("scale", "shift", "running_mean", "running_variance")
-
-
-@dataclass
-class Parameters:
-    """The arrays of a network, one entry a layer.
-
-    Attributes:
-        weights: L arrays (K, H), input-major. biases: L arrays (H,).
-        scale, shift, running_mean, running_variance: L - 1 arrays (H,) with batch norm, else empty.
-    """
-
-    weights: list[Array]
-    biases: list[Array]
-    scale: list[Array] = field(default_factory=list)
-    shift: list[Array] = field(default_factory=list)
-    running_mean: list[Array] = field(default_factory=list)
-    running_variance: list[Array] = field(default_factory=list)
-
-    def tensors(self) -> dict[str, Array]:
-        """Every array by name: `weights.1`, `biases.1`, `scale.1`, ...; layers count from 1."""
-        return {name: array for name, array in self._named()}
-
-    def _named(self) -> Iterator[tuple[str, Array]]:
-        for kind in ("weights", "biases", *BATCHNORM_TENSORS):
-            for layer, array in enumerate(getattr(self, kind), start=1):
-                yield f"{kind}.{layer}", array
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Array], n_layers: int) -> Parameters:
-        """The inverse of `tensors`."""
-        kinds = ("weights", "biases", *BATCHNORM_TENSORS)
-        return cls(*([tensors[f"{k}.{n}"] for n in range(1, n_layers + 1) if f"{k}.{n}" in tensors] for k in kinds))
-
-    def copy(self) -> Parameters:
-        """A deep copy."""
-        return Parameters.from_tensors({name: array.copy() for name, array in self._named()}, len(self.weights))
-
-
-def tensor_shapes(sizes: list[int], *, batchnorm: bool) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a network whose layers have `sizes` units, the features first."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
-        shapes[f"weights.{layer}"] = (fan_in, fan_out)
-        shapes[f"biases.{layer}"] = (fan_out,)
-        if batchnorm and layer < len(sizes) - 1:
-            shapes |= {f"{kind}.{layer}": (fan_out,) for kind in BATCHNORM_TENSORS}
-    return shapes
-
-
-INITIAL_VARIANCE = {
-    "he": lambda fan_in, fan_out: 2 / fan_in,  # He et al. 2015, equation 10
-    "xavier": lambda fan_in, fan_out: 2 / (fan_in + fan_out),  # Glorot and Bengio 2010, equation 12
-}
-
-
-def initialise(config: NetworkConfig, n_features: int, n_classes: int, seed: int) -> Parameters:
-    """Normal weights drawn in the order of the layers, biases 0, batch norm as the identity."""
-    generator = initialisation_generator(seed)
-    sizes = [n_features, *config.hidden, n_classes]
-    variance = INITIAL_VARIANCE[config.init]
-    weights = [
-        generator.normal(0, variance(k, h) ** 0.5, (k, h)).astype(config.dtype)
-        for k, h in zip(sizes, sizes[1:], strict=False)
-    ]
-    normalised = config.hidden if config.batchnorm != "off" else ()
-    zeros = [np.zeros(h, config.dtype) for h in normalised]
-    ones = [np.ones(h, config.dtype) for h in normalised]
-    biases = [np.zeros(h, config.dtype) for h in sizes[1:]]
-    return Parameters(weights, biases, ones, zeros, [z.copy() for z in zeros], [o.copy() for o in ones])
 
 
 @dataclass(frozen=True)
@@ -128,10 +57,11 @@ class Network:
         Raises:
             DataError: when `X` is not two-dimensional or has another number of features.
         """
-        from fastfnn.engine import predict_logits
+        from fastfnn.packing import predict_logits
         from fastfnn.rows import as_matrix
 
-        logits = predict_logits(self, as_matrix(X, self.n_features)).astype(np.float64)
+        features = as_matrix(X, self.n_features)
+        logits = predict_logits(self.parameters, self.config, self.scale, features).astype(np.float64)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=self.config.dtype)
 

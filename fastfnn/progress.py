@@ -86,7 +86,7 @@ def _bar(config: TrainingConfig) -> Iterator[Observer]:
         task = bar.add_task("train", total=None, epoch=0.0, text="")
 
         def observe(progress: Progress) -> None:
-            text = progress.describe() if progress.cost == progress.cost else ""  # noqa: PLR0124 (not NaN)
+            text = progress.describe() if progress.cost == progress.cost else ""
             bar.update(task, total=progress.total_steps, completed=progress.step, epoch=progress.epoch, text=text)
 
         yield observe

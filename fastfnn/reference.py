@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from fastfnn import training
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.network import Parameters, initialise
+from fastfnn.parameters import Parameters, initialise
 from fastfnn.progress import Observer
 from fastfnn.results import TrainingResult
-from fastfnn.training import ShouldStop, Stretch, Totals
+from fastfnn.stretch import Stretch, Totals
+from fastfnn.training import ShouldStop
 
 Array = NDArray[Any]
 
@@ -48,7 +49,7 @@ def relu(z: Array) -> Array:
 
 def relu_backward(da: Array, a: Array) -> Array:
     """The gradient at 0 is 0."""
-    return np.where(a > 0, da, 0)
+    return np.asarray(np.where(a > 0, da, 0))
 
 
 def batchnorm(z: Array, scale: Array, shift: Array) -> tuple[Array, Array, Array, Array]:
@@ -71,7 +72,7 @@ def batchnorm_backward(dy: Array, normalised: Array, scale: Array, variance: Arr
 
 def batchnorm_inference(z: Array, scale: Array, shift: Array, mean: Array, variance: Array) -> Array:
     """Normalises with the running statistics."""
-    return (z - mean) / np.sqrt(variance + z.dtype.type(BATCHNORM_EPSILON)) * scale + shift
+    return np.asarray((z - mean) / np.sqrt(variance + z.dtype.type(BATCHNORM_EPSILON)) * scale + shift)
 
 
 def avalanche(x: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -115,7 +116,7 @@ def cross_entropy_backward(softmax: Array, labels: NDArray[np.int64]) -> Array:
     """Gradient of the mean loss with respect to the logits."""
     dlogits = softmax.copy()
     dlogits[np.arange(len(labels)), labels] -= 1
-    return dlogits / softmax.dtype.type(len(labels))
+    return np.asarray(dlogits / softmax.dtype.type(len(labels)))
 
 
 # ------------------------------------------------------------------------------------------------------- the network
@@ -178,9 +179,7 @@ class Pass:
         """Gradients of the mean loss, in the shape of the parameters."""
         layers = len(self.p.weights)
         gradients = self.p.copy()  # every entry is overwritten below, but for the running statistics
-        dx, gradients.weights[-1], gradients.biases[-1] = linear_backward(
-            dlogits, self.last_input, self.p.weights[-1]
-        )
+        dx, gradients.weights[-1], gradients.biases[-1] = linear_backward(dlogits, self.last_input, self.p.weights[-1])
         for layer in reversed(range(layers - 1)):
             cache = self.caches[layer]
             if cache.mask is not None:
@@ -190,9 +189,7 @@ class Pass:
             dz = relu_backward(dx, cache.relu)
             if self.config.batchnorm == "before":
                 dz = self._normalise_backward(dz, layer, cache, gradients)
-            dx, gradients.weights[layer], gradients.biases[layer] = linear_backward(
-                dz, cache.x, self.p.weights[layer]
-            )
+            dx, gradients.weights[layer], gradients.biases[layer] = linear_backward(dz, cache.x, self.p.weights[layer])
         return gradients
 
     def _normalise_backward(self, dy: Array, layer: int, cache: Cache, gradients: Parameters) -> Array:
@@ -228,20 +225,20 @@ def infer(parameters: Parameters, x: Array, placement: str) -> Array:
 
 def sgd(w: Array, dw: Array, state: list[Array], rate: float, step: int, config: TrainingConfig) -> Array:
     """w - rate * dw."""
-    return w - w.dtype.type(rate) * dw
+    return np.asarray(w - w.dtype.type(rate) * dw)
 
 
 def momentum(w: Array, dw: Array, state: list[Array], rate: float, step: int, config: TrainingConfig) -> Array:
     """Polyak's heavy ball: the velocity is a decaying sum of gradients."""
     state[0] = w.dtype.type(config.momentum) * state[0] + dw
-    return w - w.dtype.type(rate) * state[0]
+    return np.asarray(w - w.dtype.type(rate) * state[0])
 
 
 def nesterov(w: Array, dw: Array, state: list[Array], rate: float, step: int, config: TrainingConfig) -> Array:
     """Nesterov's momentum in the form of Sutskever et al. (2013) with the look-ahead folded into the gradient."""
     mu = w.dtype.type(config.momentum)
     state[0] = mu * state[0] + dw
-    return w - w.dtype.type(rate) * (dw + mu * state[0])
+    return np.asarray(w - w.dtype.type(rate) * (dw + mu * state[0]))
 
 
 def adam(w: Array, dw: Array, state: list[Array], rate: float, step: int, config: TrainingConfig) -> Array:
@@ -252,7 +249,7 @@ def adam(w: Array, dw: Array, state: list[Array], rate: float, step: int, config
     state[1] = real(beta2) * state[1] + real(1 - beta2) * dw * dw
     mean = state[0] * real(1 / (1 - beta1**step))
     square = state[1] * real(1 / (1 - beta2**step))
-    return w - real(rate) * mean / (np.sqrt(square) + real(config.adam_epsilon))
+    return np.asarray(w - real(rate) * mean / (np.sqrt(square) + real(config.adam_epsilon)))
 
 
 OPTIMIZERS = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adam}
@@ -330,9 +327,7 @@ class NumpyEngine:
                     return Totals(loss, correct, examples, index - stretch.first + 1, diverged=True)
         return Totals(loss, correct, examples, stretch.last - stretch.first, diverged=False)
 
-    def _step(
-        self, batch: NDArray[np.int64], rate: float, step: int, keys: NDArray[np.uint32]
-    ) -> tuple[float, int]:
+    def _step(self, batch: NDArray[np.int64], rate: float, step: int, keys: NDArray[np.uint32]) -> tuple[float, int]:
         split = self.data.train
         x = batch_inputs(split.features, batch, self.data.scale, self.config.dtype)
         labels = split.labels[batch]

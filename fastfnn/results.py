@@ -51,9 +51,8 @@ class History:
 
     def append(self, step: int, epoch: float, seconds: float, train: Evaluation, validation: Evaluation) -> None:
         """Adds one record."""
-        values = (step, epoch, seconds, train.cost, train.loss, train.accuracy)
-        values += (validation.cost, validation.loss, validation.accuracy)
-        for column, value in zip(self.columns(), values, strict=True):
+        measures = (getattr(split, name) for split in (train, validation) for name in ("cost", "loss", "accuracy"))
+        for column, value in zip(self.columns(), (step, epoch, seconds, *measures), strict=True):
             getattr(self, column).append(value)
 
     @classmethod

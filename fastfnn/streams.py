@@ -1,4 +1,4 @@
-"""Every random number of a run, as pure functions of its seed: no state is carried, so any epoch can be redone alone."""
+"""Every random number of a run, as pure functions of its seed: no state, so any epoch can be redone alone."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def epoch_order(seed: int, epoch: int, indices: NDArray[np.int64], *, shuffle: b
 
 def dropout_keys(seed: int, epoch: int, n_layers: int) -> NDArray[np.uint32]:
     """One 32-bit key for each hidden layer, from which the mask of every (example, unit) of the epoch follows."""
-    return np.random.SeedSequence(seed, spawn_key=(_DROPOUT, epoch)).generate_state(n_layers)
+    return np.random.SeedSequence(seed, spawn_key=(_DROPOUT, epoch)).generate_state(n_layers).astype(np.uint32)

@@ -1,7 +1,7 @@
 """The thin loop: Python decides what the next stretch of steps is, an engine runs it.
 
-The loop owns order, schedule, stopping, history, checkpoints and times; an `Engine` owns the arithmetic. `train` runs it
-on the compiled kernels, `fastfnn.reference.train` on NumPy.
+The loop owns order, schedule, stopping, history, checkpoints and times; an `Engine` owns the arithmetic. `train` runs
+it on the compiled kernels, `fastfnn.reference.train` on NumPy.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,80 +21,23 @@ from numpy.typing import NDArray
 from fastfnn.checkpoint import Checkpoint
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
+from fastfnn.engine import KernelEngine
 from fastfnn.errors import ConfigError
 from fastfnn.interrupts import interruptible
-from fastfnn.network import Network, Parameters
+from fastfnn.network import Network
 from fastfnn.progress import Observer, Progress, progress_bar
 from fastfnn.results import NOT_EVALUATED, Evaluation, History, Status, TrainingResult
 from fastfnn.schedules import learning_rates
 from fastfnn.stopping import StoppingRule
 from fastfnn.streams import dropout_keys, epoch_order
+from fastfnn.stretch import Engine, Stretch, Totals
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 ShouldStop = Callable[[], bool]
 
 # Multiply-adds between two returns to the interpreter: about half a second for wide networks, whole epochs for small
 # ones, so that Ctrl-C and the progress bar stay prompt. A fixed amount of work, not of time, keeps runs reproducible.
 WORK_PER_STRETCH = 10**10
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive steps of one epoch.
-
-    Attributes:
-        order: (N,) example numbers in the order of the epoch.
-        first, last: the steps first..last-1 of the epoch; step s takes order[s * batch_size : (s + 1) * batch_size].
-        step: number of steps done before `first`, from the start of the run.
-        learning_rates: (last - first,) one a step.
-        dropout_keys: (L - 1,) the epoch's key for each hidden layer.
-    """
-
-    order: NDArray[np.int64]
-    first: int
-    last: int
-    step: int
-    learning_rates: NDArray[np.float64]
-    dropout_keys: NDArray[np.uint32]
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over a stretch: cross-entropy and correct answers of `examples` examples in `steps` steps.
-
-    `steps` is less than asked for when a cost was not finite: that step is the last one counted.
-    """
-
-    loss: float
-    correct: int
-    examples: int
-    steps: int
-    diverged: bool
-
-
-class Engine(Protocol):
-    """The arithmetic behind the loop; it holds the parameters and the optimiser's state of one run."""
-
-    compile_seconds: float
-    load_seconds: float
-
-    def run(self, stretch: Stretch) -> Totals:
-        """Does the steps of the stretch."""
-
-    def evaluate(self, split: Split) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy on a split, with running statistics and without dropout."""
-
-    def squared_weights(self) -> float:
-        """The sum of squared weights, of which the penalty is a multiple."""
-
-    def parameters(self) -> Parameters:
-        """A copy of the parameters."""
-
-    def state(self) -> dict[str, Array]:
-        """A copy of everything that later steps depend on."""
-
-    def restore(self, state: dict[str, Array]) -> None:
-        """Goes back to a `state`."""
 
 
 def train(
@@ -122,15 +65,11 @@ def train(
         ConfigError: when the configuration does not fit the data, e.g. batch norm on a last batch of one example.
         DataError: when the checkpoint is damaged or belongs to another run.
     """
-    from fastfnn.engine import KernelEngine
-
     return run(data, config or TrainingConfig(), KernelEngine, progress, checkpoint, should_stop, observer)
 
 
 def warm_up(data: Dataset, config: TrainingConfig) -> float:
     """Compiles, or loads from the cache, what a run needs, and prepares the shared rows; the seconds it took."""
-    from fastfnn.engine import KernelEngine
-
     engine = KernelEngine(data, config)
     return engine.compile_seconds + engine.load_seconds
 
@@ -245,7 +184,7 @@ class Loop:
         if self.rule:
             events.append(self.rule.config.every)
         sizes = [self.data.n_features, *self.config.hidden, self.data.n_classes]
-        work = self.config.batch_size * sum(k * h for k, h in zip(sizes, sizes[1:], strict=False))
+        work = self.config.batch_size * sum(k * h for k, h in pairwise(sizes))
         return min(math.ceil(WORK_PER_STRETCH / work), *(every - self.step % every for every in events))
 
     def _after_stretch(self) -> bool:
@@ -306,18 +245,20 @@ class Loop:
         best_step = self.rule.best_step if self.rule and self.best_state else None
         if self.best_state and status != "diverged":
             self.engine.restore(self.best_state)
-        evaluations = [self.evaluate(split) for split in (self.data.train, self.data.validation, self.data.test)]
+        train, validation, test = map(self.evaluate, (self.data.train, self.data.validation, self.data.test))
         if self.checkpoint and status == "interrupted":
             self.checkpoint.save(self)
         elif self.checkpoint:
             self.checkpoint.remove()
         network = Network(self.config, self.engine.parameters(), self.data.classes, self.data.scale)
         return TrainingResult(
-            self.config,
-            status,
-            network,
-            self.history,
-            *evaluations,
+            config=self.config,
+            status=status,
+            network=network,
+            history=self.history,
+            train=train,
+            validation=validation,
+            test=test,
             steps=self.step,
             epochs=self.step / self.steps_per_epoch,
             best_step=best_step,

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastfnn
-from fastfnn import reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine

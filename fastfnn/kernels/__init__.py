@@ -13,8 +13,8 @@ __all__ = [
     "Settings",
     "SparseRows",
     "Steps",
-    "evaluate",
     "bind_rows",
+    "evaluate",
     "logits",
     "run_steps",
 ]

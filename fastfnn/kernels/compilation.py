@@ -1,9 +1,9 @@
 """How kernels are compiled, and where the compiled code is kept.
 
-Numba's own cache knows the file of the function that it stores, but not the files of the functions which that one calls,
-nor the options of their decorators, so an edit in another file would go on giving the old numbers. Here the folder of
-the cache is named by a digest of everything that the machine code follows from (the processor is in Numba's own key),
-every file carries a checksum, and a cache that cannot be written or read back is done without.
+Numba's own cache knows the file of the function that it stores, but not the files of the functions that it calls, nor
+the options of their decorators, so an edit in another file would go on giving the old numbers. Here the folder of the
+cache is named by a digest of everything that the machine code follows from (the processor is in Numba's own key), every
+file carries a checksum, and a cache that cannot be written or read back is done without.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from numba.core.ccallback import CFunc
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 # Kernels are called by kernels; the code by which Python would call them takes longer to compile than they do.
 WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INTERPRETED = bool(numba.config.DISABLE_JIT)
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -59,7 +60,7 @@ def cache_folder() -> Path | None:
         return None
 
 
-class CheckedCacheFile(IndexDataCacheFile):  # type: ignore[misc]
+class CheckedCacheFile(IndexDataCacheFile):
     """Index and data files that end with a checksum of what precedes it."""
 
     def _dump(self, obj: object) -> bytes:
@@ -74,7 +75,7 @@ class CheckedCacheFile(IndexDataCacheFile):  # type: ignore[misc]
         return pickle.loads(data)
 
 
-class KernelCache(FunctionCache):  # type: ignore[misc]
+class KernelCache(FunctionCache):
     """Numba's cache in a folder of our own, in which a damaged file counts as a missing one."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
@@ -119,13 +120,13 @@ def entry_point(function: Callable[..., Any]) -> Any:
     """Compiles a function that Python calls, and keeps its compiled code on the disk."""
     dispatcher = numba.njit(**OPTIONS)(function)
     folder = cache_folder()
-    if folder is not None and not numba.config.DISABLE_JIT:
+    if folder is not None and not INTERPRETED:
         dispatcher._cache = KernelCache(function, folder)
     return dispatcher
 
 
 def compile_callback(function: Callable[..., Any], signature: Any) -> Any:
-    """Compiles a function for one signature, to be called through the `address` of what is returned; cached likewise."""
+    """Compiles a function for one signature, to be called through its `address`, and keeps it on the disk likewise."""
     callback = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
     folder = cache_folder()
     if folder is not None:

@@ -25,7 +25,22 @@ def store_outputs(z, z_at, weights, biases_at, scale, main_sums, tail_sums, main
 
 @kernel
 def forward_panel(
-    rows, order, position, count, weights, main_at, stride, tail_at, scale, biases_at, z, z_at, z_stride, ahead, main, tail
+    rows,
+    order,
+    position,
+    count,
+    weights,
+    main_at,
+    stride,
+    tail_at,
+    scale,
+    biases_at,
+    z,
+    z_at,
+    z_stride,
+    ahead,
+    main,
+    tail,
 ):
     """z[i] = scale * x[order[position + i]] @ weights + biases, for i < count and the units of one panel.
 
@@ -67,7 +82,21 @@ def add_to_row(target, main_at, stride, tail_at, feature, main_sums, tail_sums, 
 
 @kernel
 def update_features(
-    values, features, feature, order, position, count, target, main_at, stride, tail_at, dz, dz_at, dz_stride, main, tail
+    values,
+    features,
+    feature,
+    order,
+    position,
+    count,
+    target,
+    main_at,
+    stride,
+    tail_at,
+    dz,
+    dz_at,
+    dz_stride,
+    main,
+    tail,
 ):
     """target += x.T @ dz for four features from `feature`, those past the last left out."""
     f1, f2, f3 = min(feature + 1, features - 1), min(feature + 2, features - 1), min(feature + 3, features - 1)

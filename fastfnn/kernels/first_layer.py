@@ -17,9 +17,25 @@ def forward(inputs, order, position, count, layout, buffers, feature_scale, z_at
         main_at, biases_at = layout.weights[0] + unit, layout.biases[0] + unit
         call_address(
             inputs.forward[p],
-            (rows[0], rows[1], rows[2], address(order), len(order), position, count)
-            + (weights, main_at, layout.main_width, layout.tail_weights, feature_scale, biases_at)
-            + (address(scratch), unit, width, p == 0),
+            (
+                rows[0],
+                rows[1],
+                rows[2],
+                address(order),
+                len(order),
+                position,
+                count,
+                weights,
+                main_at,
+                layout.main_width,
+                layout.tail_weights,
+                feature_scale,
+                biases_at,
+                address(scratch),
+                unit,
+                width,
+                p == 0,
+            ),
         )
     for i in range(count * width, len(like) * width, len(like)):  # lanes without an example stay finite
         store(like, scratch, i)
@@ -45,7 +61,20 @@ def update(inputs, order, position, count, layout, target, dz):
         unit = layout.panels[p, 2]
         call_address(
             inputs.update[p],
-            (rows[0], rows[1], rows[2], address(order), len(order), position, count)
-            + (address(target), layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            + (address(dz), unit, layout.row_width),
+            (
+                rows[0],
+                rows[1],
+                rows[2],
+                address(order),
+                len(order),
+                position,
+                count,
+                address(target),
+                layout.weights[0] + unit,
+                layout.main_width,
+                layout.tail_weights,
+                address(dz),
+                unit,
+                layout.row_width,
+            ),
         )

@@ -59,7 +59,9 @@ def linear(workspace, x_at, n_in, weights, weights_at, biases_at, out_at, n_out,
         linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, four)
     elif n_out - j == 3:
         three = repeat(like, 3)
-        linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, three)
+        linear_block(
+            workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, three
+        )
     elif n_out - j == 2:
         two = repeat(like, 2)
         linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, two)

@@ -59,7 +59,9 @@ def update(buffers, settings, begin, end, rate, decay, step, like):
         sgd(parameters, gradients, begin, end, rate, decay, like)
     elif settings.optimizer in (MOMENTUM, NESTEROV):
         nesterov = settings.optimizer == NESTEROV
-        momentum(parameters, gradients, buffers.first_moment, begin, end, rate, decay, settings.momentum, nesterov, like)
+        momentum(
+            parameters, gradients, buffers.first_moment, begin, end, rate, decay, settings.momentum, nesterov, like
+        )
     else:
         first, second = buffers.first_moment, buffers.second_moment
         adam(parameters, gradients, first, second, begin, end, rate, decay, step, settings, like)

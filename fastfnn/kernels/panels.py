@@ -11,10 +11,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import carray, config, from_dtype, types
+from numba import carray, from_dtype, types
 
 from fastfnn.kernels import dense_input, sparse_input
-from fastfnn.kernels.compilation import compile_callback
+from fastfnn.kernels.compilation import INTERPRETED, compile_callback
 from fastfnn.kernels.simd import zeros
 from fastfnn.kernels.structures import DenseRows, Inputs, Layout, SparseRows
 
@@ -25,7 +25,23 @@ def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Calla
     """`forward_panel` for a kind of rows and a panel; its closure holds numbers alone, so that it can be cached."""
 
     def forward(
-        rows0, rows1, rows2, order, n, position, count, weights, main_at, stride, tail_at, scale, biases_at, z, z_at, width, ahead
+        rows0,
+        rows1,
+        rows2,
+        order,
+        n,
+        position,
+        count,
+        weights,
+        main_at,
+        stride,
+        tail_at,
+        scale,
+        biases_at,
+        z,
+        z_at,
+        width,
+        ahead,
     ):
         parameters = carray(weights, (1,))
         examples = carray(order, (n,))
@@ -34,12 +50,41 @@ def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Calla
         if is_sparse:
             rows = SparseRows(carray(rows0, (1,)), carray(rows1, (1,)), carray(rows2, (1,)))
             sparse_input.forward_panel(
-                rows, examples, position, count, parameters, main_at, stride, tail_at, scale, biases_at, outputs, z_at, width, ahead, main, tail
+                rows,
+                examples,
+                position,
+                count,
+                parameters,
+                main_at,
+                stride,
+                tail_at,
+                scale,
+                biases_at,
+                outputs,
+                z_at,
+                width,
+                ahead,
+                main,
+                tail,
             )
         else:
-            rows = DenseRows(carray(rows2, (1,)), rows0)
             dense_input.forward_panel(
-                rows, examples, position, count, parameters, main_at, stride, tail_at, scale, biases_at, outputs, z_at, width, ahead, main, tail
+                DenseRows(carray(rows2, (1,)), rows0),
+                examples,
+                position,
+                count,
+                parameters,
+                main_at,
+                stride,
+                tail_at,
+                scale,
+                biases_at,
+                outputs,
+                z_at,
+                width,
+                ahead,
+                main,
+                tail,
             )
 
     return forward
@@ -56,12 +101,35 @@ def update_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callab
         if is_sparse:
             rows = SparseRows(carray(rows0, (1,)), carray(rows1, (1,)), carray(rows2, (1,)))
             sparse_input.update_panel(
-                rows, examples, position, count, parameters, main_at, stride, tail_at, gradients, dz_at, width, main, tail
+                rows,
+                examples,
+                position,
+                count,
+                parameters,
+                main_at,
+                stride,
+                tail_at,
+                gradients,
+                dz_at,
+                width,
+                main,
+                tail,
             )
         else:
-            rows = DenseRows(carray(rows2, (1,)), rows0)
             dense_input.update_panel(
-                rows, examples, position, count, parameters, main_at, stride, tail_at, gradients, dz_at, width, main, tail
+                DenseRows(carray(rows2, (1,)), rows0),
+                examples,
+                position,
+                count,
+                parameters,
+                main_at,
+                stride,
+                tail_at,
+                gradients,
+                dz_at,
+                width,
+                main,
+                tail,
             )
 
     return update
@@ -103,7 +171,7 @@ def bind_rows(rows: Rows, layout: Layout, dtype: Any, *, training: bool) -> Inpu
         functions[direction] = [
             _function(rows, direction, int(main) * itemsize, int(tail) * itemsize, dtype) for main, tail, _ in needed
         ]
-    if config.DISABLE_JIT:
+    if INTERPRETED:
         return Inputs((rows, None, None), functions["forward"], functions["update"])
     addresses = {name: np.array([f.address for f in found], dtype=np.int64) for name, found in functions.items()}
     return Inputs(_addresses(rows), addresses["forward"], addresses["update"])
@@ -111,7 +179,7 @@ def bind_rows(rows: Rows, layout: Layout, dtype: Any, *, training: bool) -> Inpu
 
 def _function(rows: Rows, direction: str, main_bytes: int, tail_bytes: int, dtype: Any) -> Any:
     is_sparse = isinstance(rows, SparseRows)
-    if not config.DISABLE_JIT:
+    if not INTERPRETED:
         return compiled(direction, is_sparse, main_bytes, tail_bytes, signature(rows, dtype, direction))
     panel = getattr(sparse_input if is_sparse else dense_input, f"{direction}_panel")
     registers = [zeros(np.empty(0, dtype), size) for size in (main_bytes, tail_bytes)]

@@ -1,9 +1,9 @@
 """An explicit SIMD vector type for Numba.
 
-A vector lives in registers, holds a fixed number of lanes of one dtype, and is what the kernels compute with: its width,
-the order of its sums and its fused multiply-adds are written in the source and do not depend on what an optimiser can
-prove. LLVM splits or widens a vector to the registers that the processor has, so one source serves AVX2, AVX-512 and
-NEON with the same results.
+A vector lives in registers, holds a fixed number of lanes of one dtype, and is what the kernels compute with: its
+width, the order of its sums and its fused multiply-adds are written in the source and do not depend on what an
+optimiser can prove. LLVM splits or widens a vector to the registers that the processor has, so one source serves AVX2,
+AVX-512 and NEON with the same results.
 
     like = zeros(weights, 64)                 # 64 bytes: 16 lanes of float32, 8 of float64
     total = like
@@ -28,11 +28,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+
+from fastfnn.kernels.compilation import INTERPRETED
 
 INT32 = ir.IntType(32)
 VECTOR_BYTES = 64  # one cache line, and the widest registers there are
@@ -75,7 +77,7 @@ def operation(twin: Callable[..., Any], **options: Any) -> Callable[[Callable[..
 
     def decorate(typing_function: Callable[..., Any]) -> Any:
         make = intrinsic(**options) if options else intrinsic
-        compiled = twin if config.DISABLE_JIT else make(typing_function)
+        compiled = twin if INTERPRETED else make(typing_function)
         compiled.__doc__ = typing_function.__doc__
         return compiled
 
@@ -137,7 +139,7 @@ def zeros(typing_context: Any, array: Any, size: Any) -> Any:
     result = VectorType(array.dtype, lanes) if lanes else types.none
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if not lanes:
+        if not isinstance(result, VectorType):
             return context.get_dummy_value()
         return _constant(_llvm(result), 0)
 
@@ -324,9 +326,7 @@ def _elementwise(twin: Callable[..., Any], build: Callable[..., Any], *, mask: b
 
 
 #: The larger of each pair of lanes; NaN where `y` is NaN, and `y` where the two are equal.
-maximum = _elementwise(
-    lambda x, y: np.where(x > y, x, y), lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y)
-)
+maximum = _elementwise(lambda x, y: np.where(x > y, x, y), lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
 #: The mask of the lanes where x > y, false for NaN.
 greater = _elementwise(np.greater, lambda b, x, y: b.fcmp_ordered(">", x, y), mask=True)
 #: The mask of the lanes where x == y, false for NaN.
@@ -335,7 +335,7 @@ equal = _elementwise(np.equal, lambda b, x, y: b.fcmp_ordered("==", x, y), mask=
 not_below = _elementwise(np.greater_equal, lambda b, x, y: b.icmp_unsigned(">=", x, y), mask=True)
 
 
-@operation(lambda mask, x, y: np.where(mask, x, y))
+@operation(np.where)
 def where(typing_context: Any, mask: Any, x: Any, y: Any) -> Any:
     """Lanes of `x` where the mask is true, of `y` elsewhere."""
 
@@ -488,7 +488,9 @@ def _parts(builder: Any, block: Any, count: int) -> list[Any]:
     return [builder.extract_value(block, i) for i in range(count)]
 
 
-@operation(lambda array, offset, stride, like: tuple(np.full_like(v, array[offset + i * stride]) for i, v in enumerate(like)))
+@operation(
+    lambda array, offset, stride, like: tuple(np.full_like(v, array[offset + i * stride]) for i, v in enumerate(like))
+)
 def splat_each(typing_context: Any, array: Any, offset: Any, stride: Any, like: Any) -> Any:
     """Vector i of the block is filled with array[offset + i * stride]."""
 
@@ -564,9 +566,7 @@ def rectify_each(typing_context: Any, block: Any) -> Any:
 def _outer_twin(x: Any, x_offsets: Any, y: Any, y_offsets: Any, block: Any) -> Any:
     lanes = len(block[0])
     pairs = [(i, j) for i in x_offsets for j in y_offsets]
-    return tuple(
-        _fma_twin(x[i : i + lanes], y[j : j + lanes], v) for (i, j), v in zip(pairs, block, strict=True)
-    )
+    return tuple(_fma_twin(x[i : i + lanes], y[j : j + lanes], v) for (i, j), v in zip(pairs, block, strict=True))
 
 
 @operation(_outer_twin)

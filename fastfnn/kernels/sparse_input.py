@@ -29,11 +29,27 @@ def prefetch_row(rows, order, position):
 
 @kernel
 def forward_panel(
-    rows, order, position, count, weights, main_at, stride, tail_at, scale, biases_at, z, z_at, z_stride, ahead, main, tail
+    rows,
+    order,
+    position,
+    count,
+    weights,
+    main_at,
+    stride,
+    tail_at,
+    scale,
+    biases_at,
+    z,
+    z_at,
+    z_stride,
+    ahead,
+    main,
+    tail,
 ):
     """z[i] = scale * x[order[position + i]] @ weights + biases, for i < count and the units of one panel.
 
-    Rows that will be needed soon are prefetched if `ahead`. Four rows of weights at a time, each into sums of its own, so that no multiply-add waits for the one before it.
+    Rows that will be needed soon are prefetched if `ahead`. Four rows of weights at a time, each into sums of its own,
+    so that no multiply-add waits for the one before it.
     """
     for i in range(count):
         if ahead:
@@ -81,9 +97,7 @@ def forward_panel(
 
 
 @kernel
-def update_panel(
-    rows, order, position, count, target, main_at, stride, tail_at, dz, dz_at, dz_stride, main, tail
-):
+def update_panel(rows, order, position, count, target, main_at, stride, tail_at, dz, dz_at, dz_stride, main, tail):
     """target += x[order[position + i]].T @ dz[i], summed over i < count, for the units of one panel."""
     for i in range(count):
         example = at(order, position + i)

@@ -125,9 +125,7 @@ def layer_gradients(layout, buffers, layer, dz_at, tiles, accumulate, like):
     dz_tile = layout.allocated_units[layer] * lanes
     n_in, n_out = layout.units[layer - 1], layout.units[layer]
     workspace, gradients = buffers.workspace, buffers.gradients
-    hidden.bias_gradient(
-        workspace, dz_at, dz_tile, n_out, tiles, gradients, layout.biases[layer - 1], accumulate, like
-    )
+    hidden.bias_gradient(workspace, dz_at, dz_tile, n_out, tiles, gradients, layout.biases[layer - 1], accumulate, like)
     if layer > 1:
         hidden.weight_gradient(
             workspace,

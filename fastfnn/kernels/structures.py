@@ -39,9 +39,9 @@ class DenseRows(NamedTuple):
 class Inputs(NamedTuple):
     """The rows without their type, and the compiled code that knows it; see `panels`."""
 
-    rows: Integers  # (3,) addresses of a SparseRows' arrays, or features, 0 and the address of a DenseRows' values
-    forward: Integers  # (panels,) addresses of the forward functions
-    update: Integers  # (panels,) addresses of the update functions; empty where there is no training
+    rows: Any  # (3,) addresses of a SparseRows' arrays, or features, 0 and the address of a DenseRows' values
+    forward: Any  # (panels,) addresses of the forward functions
+    update: Any  # (panels,) addresses of the update functions; empty where there is no training
 
 
 class Layout(NamedTuple):

@@ -1,0 +1,49 @@
+# Two commands do everything: `make sweep` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep test check format coverage clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.developing: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+sweep: $(VENV)/.installed ## the main job: which batch size on MNIST? (results in fastfnn-sweep/)
+	$(BIN)/fastfnn sweep
+
+test: $(VENV)/.developing check ## static checks and all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.developing ## ruff, mypy and the contracts of the imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.developing ## formats the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(VENV)/.developing ## test coverage; the kernels are measured with compilation off
+	$(BIN)/coverage erase
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -p -m pytest -q tests/kernels/test_interpreted.py
+	$(BIN)/coverage run -p -m pytest -q
+	$(BIN)/coverage combine
+	$(BIN)/coverage report
+
+clean: ## removes the environment and what tools left behind
+	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
