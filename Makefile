@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test check format coverage clean
+.PHONY: help sweep test check format clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,8 +25,12 @@ $(VENV)/.developing: pyproject.toml $(VENV)/.installed
 sweep: $(VENV)/.installed ## the main job: which batch size on MNIST? (results in fastfnn-sweep/)
 	$(BIN)/fastfnn sweep
 
-test: $(VENV)/.developing check ## static checks and all tests
-	$(BIN)/python -m pytest
+test: check ## static checks, all tests, and what they cover; the kernels are measured with compilation off as well
+	$(BIN)/coverage erase
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -p -m pytest -q tests/kernels/test_interpreted.py
+	$(BIN)/coverage run -p -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 check: $(VENV)/.developing ## ruff, mypy and the contracts of the imports
 	$(BIN)/ruff check .
@@ -37,13 +41,6 @@ check: $(VENV)/.developing ## ruff, mypy and the contracts of the imports
 format: $(VENV)/.developing ## formats the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-coverage: $(VENV)/.developing ## test coverage; the kernels are measured with compilation off
-	$(BIN)/coverage erase
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -p -m pytest -q tests/kernels/test_interpreted.py
-	$(BIN)/coverage run -p -m pytest -q
-	$(BIN)/coverage combine
-	$(BIN)/coverage report
 
 clean: ## removes the environment and what tools left behind
 	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -78,6 +78,8 @@ class CheckedCacheFile(IndexDataCacheFile):
 class KernelCache(FunctionCache):
     """Numba's cache in a folder of our own, in which a damaged file counts as a missing one."""
 
+    _cache_file: Any
+
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         previous = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(folder)
@@ -127,7 +129,7 @@ def entry_point(function: Callable[..., Any]) -> Any:
 
 def compile_callback(function: Callable[..., Any], signature: Any) -> Any:
     """Compiles a function for one signature, to be called through its `address`, and keeps it on the disk likewise."""
-    callback = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
     folder = cache_folder()
     if folder is not None:
         callback._cache = KernelCache(function, folder)
