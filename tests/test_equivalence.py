@@ -11,11 +11,11 @@ import fastfnn
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.network import Parameters
+from fastfnn.parameters import Parameters
 from fastfnn.reference import NumpyEngine
 from fastfnn.schedules import learning_rates
 from fastfnn.streams import dropout_keys, epoch_order
-from fastfnn.training import Engine, Stretch, Totals
+from fastfnn.stretch import Engine, Stretch, Totals
 
 STEPS = 200
 

@@ -25,8 +25,9 @@ import platformdirs
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
 
+# Without the runtime that counts references to arrays: kernels allocate nothing, and counting costs atomic operations.
 # No fastmath: sums have the order that is written, NaN is seen. NumPy's error model: x / 0 is infinite, no exception.
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 # Kernels are called by kernels; the code by which Python would call them takes longer to compile than they do.
 WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 INTERPRETED = bool(numba.config.DISABLE_JIT)

@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import carray, from_dtype, types
+from numba import from_dtype, types
 
 from fastfnn.kernels import dense_input, sparse_input
 from fastfnn.kernels.compilation import INTERPRETED, compile_callback
-from fastfnn.kernels.simd import zeros
+from fastfnn.kernels.simd import array_at, zeros
 from fastfnn.kernels.structures import DenseRows, Inputs, Layout, SparseRows
 
 Rows = SparseRows | DenseRows
@@ -43,12 +43,12 @@ def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Calla
         width,
         ahead,
     ):
-        parameters = carray(weights, (1,))
-        examples = carray(order, (n,))
-        outputs = carray(z, (1,))
+        parameters = array_at(weights, 1)
+        examples = array_at(order, n)
+        outputs = array_at(z, 1)
         main, tail = zeros(parameters, main_bytes), zeros(parameters, tail_bytes)
         if is_sparse:
-            rows = SparseRows(carray(rows0, (1,)), carray(rows1, (1,)), carray(rows2, (1,)))
+            rows = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
             sparse_input.forward_panel(
                 rows,
                 examples,
@@ -69,7 +69,7 @@ def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Calla
             )
         else:
             dense_input.forward_panel(
-                DenseRows(carray(rows2, (1,)), rows0),
+                DenseRows(array_at(rows2, 1), rows0),
                 examples,
                 position,
                 count,
@@ -94,12 +94,12 @@ def update_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callab
     """`update_panel` for a kind of rows and a panel, likewise."""
 
     def update(rows0, rows1, rows2, order, n, position, count, target, main_at, stride, tail_at, dz, dz_at, width):
-        parameters = carray(target, (1,))
-        examples = carray(order, (n,))
-        gradients = carray(dz, (1,))
+        parameters = array_at(target, 1)
+        examples = array_at(order, n)
+        gradients = array_at(dz, 1)
         main, tail = zeros(parameters, main_bytes), zeros(parameters, tail_bytes)
         if is_sparse:
-            rows = SparseRows(carray(rows0, (1,)), carray(rows1, (1,)), carray(rows2, (1,)))
+            rows = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
             sparse_input.update_panel(
                 rows,
                 examples,
@@ -117,7 +117,7 @@ def update_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callab
             )
         else:
             dense_input.update_panel(
-                DenseRows(carray(rows2, (1,)), rows0),
+                DenseRows(array_at(rows2, 1), rows0),
                 examples,
                 position,
                 count,

@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+from numba.np.arrayobj import populate_array
 
 from fastfnn.kernels.compilation import INTERPRETED
 
@@ -245,6 +246,21 @@ def prefetch(typing_context: Any, array: Any, offset: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
+
+
+@operation(carray)
+def array_at(typing_context: Any, pointer: Any, length: Any) -> Any:
+    """The one-dimensional array of `length` elements at a pointer; `carray` without Numba's memory management."""
+    array = types.Array(pointer.dtype, 1, "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(pointer.dtype)))
+        result = context.make_array(array)(context, builder)
+        data, length = arguments
+        populate_array(result, data=data, shape=(length,), strides=(itemsize,), itemsize=itemsize, meminfo=None)
+        return result._getvalue()
+
+    return array(pointer, types.intp), codegen
 
 
 @operation(lambda array: array)
