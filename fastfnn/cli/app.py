@@ -12,7 +12,7 @@ import typer
 from fastfnn._version import __version__
 from fastfnn.cli import data, predict, report, sweep, train
 from fastfnn.cli.groups import flat
-from fastfnn.cli.help import SETTINGS, Command, CommandGroup
+from fastfnn.cli.help import SETTINGS, Command, CommandGroup, help_without_command
 from fastfnn.cli.output import MISTAKE, note
 from fastfnn.errors import FastfnnError
 
@@ -28,7 +28,6 @@ fastfnn train --help     # options and examples of a command
 app = typer.Typer(
     name="fastfnn",
     cls=CommandGroup,
-    no_args_is_help=True,
     add_completion=False,  # its options cost every start the import of pydantic
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -48,13 +47,15 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _fastfnn(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Train small fully connected networks on a CPU, fast, and find the right batch size."""
+    help_without_command(ctx)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mistake(message: str) -> int:
-    if message:
-        note(f"error: {' '.join(message.split())}")
+    note(f"error: {' '.join(message.split())}")
     return MISTAKE
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastfnn.cli.help import Command, CommandGroup
+from fastfnn.cli.help import Command, CommandGroup, help_without_command
 from fastfnn.cli.options import DataOptions, JsonOption
 from fastfnn.cli.output import note, print_facts, print_json, print_table
 
@@ -23,8 +23,6 @@ fastfnn data fetch fashion-mnist
 
 app = typer.Typer(
     cls=CommandGroup,
-    help="List, describe and fetch data sets.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     epilog="""
 fastfnn data list
@@ -34,6 +32,12 @@ fastfnn data fetch fashion-mnist
 )
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="A name of fastfnn data list.")]
+
+
+@app.callback(invoke_without_command=True)
+def _data(ctx: typer.Context) -> None:
+    """List, describe and fetch data sets."""
+    help_without_command(ctx)
 
 
 @app.command("list", cls=Command, epilog=LIST_EXAMPLES)
@@ -51,6 +55,7 @@ def list_(json: JsonOption = False) -> None:
     print_table(
         ("name", "description", "licence", "needs a download"),
         [(name, i.description, i.licence, "no" if i.offline else "yes") for name, i in DATASETS.items()],
+        justify="left",
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
+
+from fastfnn.cli.output import MISTAKE
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -39,6 +42,13 @@ class CommandGroup(TyperGroup):
         if option is not None:
             option.default = False
         return option
+
+
+def help_without_command(ctx: Any) -> None:
+    """The callback of a group: the name of a group alone is a mistake that is answered with its help."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(MISTAKE)
 
 
 def _write_options(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:

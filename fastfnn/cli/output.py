@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -44,22 +44,33 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, marked: int | None = None) -> None:
-    """A table of texts on stdout; columns after the first are right-aligned, the marked row stands out."""
+def print_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    marked: int | None = None,
+    justify: Literal["left", "right"] = "right",
+) -> None:
+    """A table of texts on stdout; `justify` is for the columns after the first, the marked row stands out."""
     from rich.console import Console
 
     # A table wider than the terminal is better wrapped by it than cut.
-    Console(width=MAX_WIDTH, highlight=False, markup=False).print(text_table(headers, rows, marked=marked))
+    Console(width=MAX_WIDTH, highlight=False, markup=False).print(text_table(headers, rows, marked, justify))
 
 
-def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, marked: int | None = None) -> RichTable:
+def text_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    marked: int | None = None,
+    justify: Literal["left", "right"] = "right",
+) -> RichTable:
     """A Rich table without lines, for a terminal or a file."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True, header_style="bold")
+        table.add_column(header, justify="left" if index == 0 else justify, no_wrap=True, header_style="bold")
     for index, row in enumerate(rows):
         table.add_row(*(Text(cell) for cell in row), style="bold green" if index == marked else None)
     return table

@@ -16,9 +16,9 @@ BYTES_PER_LINE = 64
 
 
 @kernel
-def prefetch_row(rows, order, position):
-    """Asks for the row of the example that will be needed soon."""
-    if position < len(order):
+def prefetch_row(rows, order, position, end):
+    """Asks for the row of an example that will be needed soon, if there is one at this position."""
+    if position < end:
         example = at(order, position)
         first, last = at(rows.offsets, example), at(rows.offsets, example + 1)
         for k in range(first, last, BYTES_PER_LINE // rows.columns.itemsize):
@@ -53,7 +53,7 @@ def forward_panel(
     """
     for i in range(count):
         if ahead:
-            prefetch_row(rows, order, position + i + ROWS_AHEAD)
+            prefetch_row(rows, order, position + i + ROWS_AHEAD, len(order))
         example = at(order, position + i)
         first, last = at(rows.offsets, example), at(rows.offsets, example + 1)
         a0, a1, a2, a3 = main, main, main, main
@@ -100,6 +100,7 @@ def forward_panel(
 def update_panel(rows, order, position, count, target, main_at, stride, tail_at, dz, dz_at, dz_stride, main, tail):
     """target += x[order[position + i]].T @ dz[i], summed over i < count, for the units of one panel."""
     for i in range(count):
+        prefetch_row(rows, order, position + i + ROWS_AHEAD, position + count)
         example = at(order, position + i)
         first, last = at(rows.offsets, example), at(rows.offsets, example + 1)
         row = dz_at + i * dz_stride

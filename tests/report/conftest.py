@@ -104,3 +104,21 @@ def two_axes() -> SweepResults:
         return "diverged" if config.seed else "failed"
 
     return synthetic_results(synthetic_sweep(l2=[0.0, 1e-4], batch_size=[16, 64, 256], seeds=2), status)
+
+
+@pytest.fixture(scope="session")
+def all_diverged() -> SweepResults:
+    """Two batch sizes and three seeds; every run diverged."""
+    return synthetic_results(synthetic_sweep(batch_size=[16, 64], seeds=3), lambda _: "diverged")
+
+
+@pytest.fixture(scope="session")
+def categories() -> SweepResults:
+    """No batch sizes to compare, but three placements of batch norm."""
+    return synthetic_results(synthetic_sweep(batchnorm=["off", "before", "after"], seeds=2))
+
+
+@pytest.fixture(scope="session")
+def single() -> SweepResults:
+    """One setting, one seed."""
+    return synthetic_results(synthetic_sweep(batch_size=[64], seeds=1))
