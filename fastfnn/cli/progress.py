@@ -123,16 +123,19 @@ def frame(state: SweepState, height: int) -> RenderableType:
     if len(rows) > room:
         running = len(state.axes) + 1
         rows = sorted(rows, key=lambda row: not row[running])[:room]
-    parts = [f"{state.done} of {state.total} runs", state.time_left() if state.active else "preparing the kernels"]
+    parts = [
+        f"{state.done} of {state.total} runs",
+        state.time_left() if state.active or state.finished else "preparing the kernels",
+    ]
     return Group(text_table(table_headers(state), rows), Text("\n" + ", ".join(filter(None, parts))))
 
 
 def opening(state: SweepState, store: Path) -> str:
     """The first line: what there is, and what is to be done."""
     to_do = state.total - state.found
-    at_once = f", {state.jobs} at a time" if state.jobs and to_do > 1 else ""
+    at_once = f", {state.jobs} at a time" if state.jobs and state.jobs > 1 else ""
     if not state.found:
-        return f"{count(state.total)} runs to do{at_once}"
+        return f"{count(state.total)} run{'s' * (state.total != 1)} to do{at_once}"
     found = f"{count(state.found)} of {count(state.total)} runs found in {store}"
     return f"{found}, nothing to do" if not to_do else f"{found}, {count(to_do)} to do{at_once}"
 

@@ -200,14 +200,12 @@ def as_labels(y: Any, name: str = "y") -> NDArray[Any]:
         raise unexpected(name, "1 dimension, one label for each row", f"{labels.ndim}, shape {labels.shape}")
     if len(labels) == 0:
         raise unexpected(name, "at least one label", "none")
-    if labels.dtype.kind == "O":
+    if labels.dtype.kind in "OT":  # T: NumPy's variable-width strings
         labels = _from_objects(labels, name)
     if labels.dtype.kind == "f":
         return _from_floats(labels, name)
     if labels.dtype.kind == "S":
-        return np.char.decode(labels, "utf-8")
-    if labels.dtype.kind == "T":  # NumPy's variable-width strings
-        return labels.astype(str)
+        return _from_bytes(labels, name)
     if labels.dtype.kind not in "biuU":
         raise unexpected(name, "integers, booleans, strings or whole floats as labels", f"dtype {labels.dtype}")
     return labels.astype(labels.dtype.newbyteorder("="), copy=False)
@@ -220,6 +218,13 @@ def _from_floats(labels: NDArray[Any], name: str) -> NDArray[np.int64]:
         row = int(np.argmin(whole))
         raise unexpected(name, "labels that are whole numbers", f"{labels[row]} at row {row} (counted from 0)")
     return labels.astype(np.int64)
+
+
+def _from_bytes(labels: NDArray[Any], name: str) -> NDArray[np.str_]:
+    try:
+        return np.char.decode(labels, "utf-8")
+    except UnicodeDecodeError as error:
+        raise unexpected(name, "byte strings in UTF-8 as labels", repr(error.object)) from None
 
 
 def _from_objects(labels: NDArray[Any], name: str) -> NDArray[Any]:

@@ -37,6 +37,7 @@ class Split:
     indices: NDArray[np.int64]
 
     def __len__(self) -> int:
+        """The number of its rows, n."""
         return len(self.indices)
 
 
@@ -151,6 +152,7 @@ class Dataset:
         }
 
     def __repr__(self) -> str:
+        """Name and counts on one line."""
         counts = ", ".join(f"{role}={len(split)}" for role, split in self.splits().items())
         return f"Dataset({self.name!r}, {counts}, features={self.n_features}, classes={self.n_classes})"
 

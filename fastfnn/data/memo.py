@@ -14,6 +14,7 @@ class Memo:
     """Makes the value of each key exactly once, even under concurrent calls; pickles as an empty memo."""
 
     def __init__(self) -> None:
+        """An empty memo."""
         self._lock = Lock()
         self._futures: dict[Hashable, Future[Any]] = {}
 
@@ -42,4 +43,5 @@ class Memo:
             future.set_exception(error)
 
     def __reduce__(self) -> tuple[type[Memo], tuple[()]]:
+        """Pickled values could be huge, or not picklable at all; the other side makes its own."""
         return Memo, ()

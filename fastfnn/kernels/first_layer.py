@@ -29,11 +29,11 @@ def forward(inputs, order, position, count, layout, buffers, feature_scale, z_at
                 main_at,
                 layout.main_width,
                 layout.tail_weights,
-                feature_scale,
-                biases_at,
                 address(scratch),
                 unit,
                 width,
+                feature_scale,
+                biases_at,
                 p == 0,
             ),
         )

@@ -7,7 +7,7 @@ So the steps know neither: they call what they are given, and a run compiles the
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numba import from_dtype, types
 from fastfnn.kernels import dense_input, sparse_input
 from fastfnn.kernels.compilation import INTERPRETED, compile_callback
 from fastfnn.kernels.simd import array_at, zeros
-from fastfnn.kernels.structures import DenseRows, Inputs, Layout, SparseRows
+from fastfnn.kernels.structures import DenseRows, Examples, Inputs, Layout, Outputs, Panel, SparseRows
 
 Rows = SparseRows | DenseRows
 
@@ -24,68 +24,22 @@ Rows = SparseRows | DenseRows
 def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callable[..., None]:
     """`forward_panel` for a kind of rows and a panel; its closure holds numbers alone, so that it can be cached."""
 
+    # fmt: off
     def forward(
-        rows0,
-        rows1,
-        rows2,
-        order,
-        n,
-        position,
-        count,
-        weights,
-        main_at,
-        stride,
-        tail_at,
-        scale,
-        biases_at,
-        z,
-        z_at,
-        width,
-        ahead,
+        rows0, rows1, rows2, order, n, first, count, weights, main_at, main_stride, tail_at, z, z_at, z_stride,
+        scale, biases_at, ahead,
     ):
-        parameters = array_at(weights, 1)
-        examples = array_at(order, n)
-        outputs = array_at(z, 1)
-        main, tail = zeros(parameters, main_bytes), zeros(parameters, tail_bytes)
+        # fmt: on
+        panel = Panel(array_at(weights, 1), main_at, main_stride, tail_at)
+        examples = Examples(array_at(order, n), first, count)
+        outputs = Outputs(array_at(z, 1), z_at, z_stride)
+        main, tail = zeros(panel.values, main_bytes), zeros(panel.values, tail_bytes)
         if is_sparse:
-            rows = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
-            sparse_input.forward_panel(
-                rows,
-                examples,
-                position,
-                count,
-                parameters,
-                main_at,
-                stride,
-                tail_at,
-                scale,
-                biases_at,
-                outputs,
-                z_at,
-                width,
-                ahead,
-                main,
-                tail,
-            )
+            compressed = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
+            sparse_input.forward_panel(compressed, examples, panel, scale, biases_at, outputs, ahead, main, tail)
         else:
-            dense_input.forward_panel(
-                DenseRows(array_at(rows2, 1), rows0),
-                examples,
-                position,
-                count,
-                parameters,
-                main_at,
-                stride,
-                tail_at,
-                scale,
-                biases_at,
-                outputs,
-                z_at,
-                width,
-                ahead,
-                main,
-                tail,
-            )
+            dense = DenseRows(array_at(rows2, 1), rows0)
+            dense_input.forward_panel(dense, examples, panel, scale, biases_at, outputs, ahead, main, tail)
 
     return forward
 
@@ -93,44 +47,21 @@ def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Calla
 def update_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callable[..., None]:
     """`update_panel` for a kind of rows and a panel, likewise."""
 
-    def update(rows0, rows1, rows2, order, n, position, count, target, main_at, stride, tail_at, dz, dz_at, width):
-        parameters = array_at(target, 1)
-        examples = array_at(order, n)
-        gradients = array_at(dz, 1)
-        main, tail = zeros(parameters, main_bytes), zeros(parameters, tail_bytes)
+    # fmt: off
+    def update(
+        rows0, rows1, rows2, order, n, first, count, target, main_at, main_stride, tail_at, dz, dz_at, dz_stride,
+    ):
+        # fmt: on
+        panel = Panel(array_at(target, 1), main_at, main_stride, tail_at)
+        examples = Examples(array_at(order, n), first, count)
+        gradient = Outputs(array_at(dz, 1), dz_at, dz_stride)
+        main, tail = zeros(panel.values, main_bytes), zeros(panel.values, tail_bytes)
         if is_sparse:
-            rows = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
-            sparse_input.update_panel(
-                rows,
-                examples,
-                position,
-                count,
-                parameters,
-                main_at,
-                stride,
-                tail_at,
-                gradients,
-                dz_at,
-                width,
-                main,
-                tail,
-            )
+            compressed = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
+            sparse_input.update_panel(compressed, examples, panel, gradient, main, tail)
         else:
-            dense_input.update_panel(
-                DenseRows(array_at(rows2, 1), rows0),
-                examples,
-                position,
-                count,
-                parameters,
-                main_at,
-                stride,
-                tail_at,
-                gradients,
-                dz_at,
-                width,
-                main,
-                tail,
-            )
+            dense = DenseRows(array_at(rows2, 1), rows0)
+            dense_input.update_panel(dense, examples, panel, gradient, main, tail)
 
     return update
 
@@ -147,10 +78,8 @@ def signature(rows: Rows, dtype: Any, direction: str) -> Any:
         kind = (pointer(np.int64), pointer(rows.columns.dtype), pointer(rows.values.dtype))
     else:
         kind = (word, word, pointer(rows.values.dtype))
-    examples = (order, word, word, word)
-    if direction == "forward":
-        return types.void(*kind, *examples, reals, word, word, word, types.float64, word, reals, word, word, word)
-    return types.void(*kind, *examples, reals, word, word, word, reals, word, word)
+    common = (*kind, order, word, word, word, reals, word, word, word, reals, word, word)
+    return types.void(*common, types.float64, word, word) if direction == "forward" else types.void(*common)
 
 
 MAKERS = {"forward": forward_function, "update": update_function}
@@ -183,7 +112,16 @@ def _function(rows: Rows, direction: str, main_bytes: int, tail_bytes: int, dtyp
         return compiled(direction, is_sparse, main_bytes, tail_bytes, signature(rows, dtype, direction))
     panel = getattr(sparse_input if is_sparse else dense_input, f"{direction}_panel")
     registers = [zeros(np.empty(0, dtype), size) for size in (main_bytes, tail_bytes)]
-    return lambda rows, _, __, order, n, *arguments: panel(rows, order, *arguments, *registers)
+    return partial(_interpreted, panel, registers)
+
+
+def _interpreted(panel: Any, registers: list[Any], rows: Rows, *words: Any) -> None:
+    """What a compiled function does, on the arrays themselves instead of their addresses."""
+    _, _, order, _, first, count, values, main_at, main_stride, tail_at, outputs, outputs_at, stride, *rest = words
+    outputs = Outputs(outputs, outputs_at, stride)
+    examples, where = Examples(order, first, count), Panel(values, main_at, main_stride, tail_at)
+    scale_and_biases, ahead = rest[:2], rest[2:]
+    panel(rows, examples, where, *scale_and_biases, outputs, *ahead, *registers)
 
 
 def _addresses(rows: Rows) -> Any:

@@ -36,6 +36,31 @@ class DenseRows(NamedTuple):
     features: int  # K
 
 
+class Examples(NamedTuple):
+    """The examples order[first : first + size]; those behind them come next."""
+
+    order: Integers
+    first: int
+    size: int
+
+
+class Panel(NamedTuple):
+    """The weights between all features and the units of one panel, or their gradient, somewhere in `values`."""
+
+    values: Reals
+    main_at: int  # offset of feature 0's wide vector
+    main_stride: int  # from a feature's wide vector to the next one's
+    tail_at: int  # offset of feature 0's narrow vector; these lie one after the other
+
+
+class Outputs(NamedTuple):
+    """The first layer's outputs for the units of one panel, or their gradient: an example a row."""
+
+    values: Reals
+    at: int  # offset of the first example's first unit
+    stride: int  # from an example to the next
+
+
 class Inputs(NamedTuple):
     """The rows without their type, and the compiled code that knows it; see `panels`."""
 

@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from fastfnn.report.formatting import axis_title, setting
 from fastfnn.report.series import lines, main_axis
-from fastfnn.report.style import CATEGORICAL, FAINT, LINE_STYLES, new_figure, per_cent_axis, plain_log_axis, say, style
+from fastfnn.report.style import (
+    CATEGORICAL,
+    FAINT,
+    LINE_STYLES,
+    legend_below,
+    new_figure,
+    per_cent_axis,
+    plain_log_axis,
+    say,
+    style,
+)
 from fastfnn.results import History
 from fastfnn.sweeps.store import SweepResults
 
@@ -162,10 +172,10 @@ def _legend(figure: Figure, results: SweepResults) -> None:
     """Colours for the values of the main axis, line styles for the settings of the others."""
     axis, others = main_axis(results), [line.label for line in lines(results)]
     colours = zip(axis.values, axis.colours(), strict=True)
-    handles = [Line2D([], [], color=colour, label=setting(value)) for value, colour in colours]
+    handles = [
+        Line2D([], [], color=colour, label=f"{axis_title(axis.name)} {setting(value)}") for value, colour in colours
+    ]
     if len(others) > 1:
         styles = [LINE_STYLES[index % len(LINE_STYLES)] for index in range(len(others))]
         handles += [Line2D([], [], color=FAINT, linestyle=s, label=o) for s, o in zip(styles, others, strict=True)]
-    if handles:
-        columns = len(handles) if len(handles) <= 9 else 6
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=axis_title(axis.name))
+    legend_below(figure, handles)

@@ -24,6 +24,7 @@ from fastfnn.report.style import (
     FAILURE_COLOUR,
     FAINT,
     categorical,
+    legend_below,
     new_figure,
     per_cent_axis,
     plain_log_axis,
@@ -269,4 +270,4 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     intervals = dict.fromkeys(str(band.get_label()) for panel in panels for band in panel.collections)
     if intervals:
         handles.append(Patch(color=FAINT, alpha=0.2, label=next(iter(intervals)) if len(intervals) == 1 else INTERVALS))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    legend_below(figure, handles)

@@ -6,6 +6,7 @@ Only the object interface of Matplotlib is used: no pyplot, no global state.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -24,6 +25,9 @@ CATEGORICAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 FAILURE_COLOUR = "#B2182B"
 LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
 INK, FAINT = "#222222", "#6b6b6b"
+
+LETTERS_PER_INCH = 13.5
+"""Of a legend, roughly."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -120,6 +124,15 @@ def _subdivisions(ratio: float, *, fine: bool) -> tuple[int, ...]:
     if ratio > 30:
         return (1, 3)
     return (1, 2, 3, 5) if fine else (1, 2, 5)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """One legend under all panels, in as many columns as have room."""
+    if handles:
+        widest = max(len(str(handle.get_label())) for handle in handles) + 7
+        room = max(1, int(LETTERS_PER_INCH * figure.get_figwidth() / widest))
+        rows = math.ceil(len(handles) / room)
+        figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / rows))
 
 
 def say(axes: Axes, message: str) -> None:

@@ -130,6 +130,7 @@ class TestLabels:
             (["b", "a", "b", "c"], ["a", "b", "c"]),
             (np.array(["b", "a", "b", "a"], object), ["a", "b"]),
             (np.array([b"b", b"a", b"b", b"a"]), ["a", "b"]),
+            (np.array(["b", "a", "b", "a"], np.dtypes.StringDType()), ["a", "b"]),
             ([7, -3, 7, 100], [-3, 7, 100]),
             ([2.0, 1.0, 2.0, 1.0], [1, 2]),
             ([True, False, True, True], [False, True]),
@@ -151,6 +152,7 @@ class TestLabels:
             (np.where(Y == 3, np.nan, Y), "y: expected labels that are whole numbers, found nan at row 3"),
             (np.where(Y == 2, 0.5, Y), "y: expected labels that are whole numbers, found 0.5 at row 2"),
             (np.where(Y == 2, np.inf, Y), "y: expected labels that are whole numbers, found inf at row 2"),
+            (np.array([b"a", b"\xff"] * 50), r"y: expected byte strings in UTF-8 as labels, found b'\\xff'"),
             (["a", None] * 50, "y: expected labels of one kind .*, found None at row 1"),
             (np.array(["a", 1] * 50, object), "y: expected labels of one kind .*, found 1 at row 1"),
             (
@@ -181,6 +183,7 @@ def with_value(value: float, row: int, column: int) -> np.ndarray:
         (np.zeros((0, 6)), r"X: expected at least one row, found none, shape \(0, 6\)"),
         (np.zeros((N, 0)), r"X: expected at least one column, found none, shape \(100, 0\)"),
         (sparse.csr_array((0, 6)), "X: expected at least one row"),
+        (sparse.csr_array(X32.astype(complex)), "X: expected numbers .* found dtype complex128"),
         (X32.astype(object), "X: expected numbers .* found dtype object"),
         (X32.astype(str), "X: expected numbers .* found dtype <U"),
         (X32.astype(complex), "X: expected numbers .* found dtype complex128"),

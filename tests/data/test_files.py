@@ -346,6 +346,12 @@ class TestReadFeatures:
         with pytest.raises(DataError, match=r"a.npz: expected an array X, found data"):
             read_features(tmp_path / "a.npz")
 
+    def test_npz_that_holds_a_single_array(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "a.npy", X)
+        (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+        with pytest.raises(DataError, match=r"a.npz: expected an NPZ archive, found a single array"):
+            read_features(tmp_path / "a.npz")
+
     def test_nan_in_npy(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", np.array([[1, np.nan]]))
         with pytest.raises(DataError, match=r"a.npy: expected finite numbers, found nan at row 0, column 1"):

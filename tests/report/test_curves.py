@@ -25,7 +25,8 @@ def test_every_run_has_a_curve_in_every_panel(results: SweepResults) -> None:
 def test_other_axes_are_line_styles(two_axes: SweepResults) -> None:
     figure = sweep_curves(two_axes)
     assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-", "--"}
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["16", "64", "256", "L2 0", "L2 0.0001"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["batch size 16", "batch size 64", "batch size 256", "L2 0", "L2 0.0001"]
 
 
 def test_long_curves_are_thinned_to_their_ends() -> None:

@@ -6,7 +6,10 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fastfnn.report import write_report
+import pytest
+
+from fastfnn.report import Findings, write_report
+from fastfnn.report.page import CAPTIONS, html_page
 from fastfnn.sweeps.store import SweepResults
 
 
@@ -29,54 +32,57 @@ class Collector(HTMLParser):
         assert self.open.pop() == tag
 
 
-def read_page(folder: Path) -> tuple[str, Collector]:
-    text = (folder / "report.html").read_text()
+def page_of(results: SweepResults) -> tuple[str, Collector]:
+    """The page with placeholders for figures, and what is in it."""
+    text = html_page(Findings.of(results), dict.fromkeys(CAPTIONS, b"<svg/>"), "fastfnn report my-sweep")
     collector = Collector()
     collector.feed(text)
     return text, collector
 
 
-def test_the_page_needs_nothing_else(results: SweepResults, tmp_path: Path) -> None:
-    write_report(results, tmp_path)
-    text, page = read_page(tmp_path)
+def test_the_page_needs_nothing_else(results: SweepResults) -> None:
+    text, page = page_of(results)
     assert page.open == []
     assert [link[:26] for link in page.links] == ["data:image/svg+xml;base64,"] * 4
     assert not {"script", "link", "iframe"} & set(page.tags)
     assert not re.search(r"url\(|@import|https?://", text)
 
 
-def test_the_page_escapes_what_it_is_given(two_axes: SweepResults, tmp_path: Path) -> None:
-    write_report(two_axes, tmp_path)
-    text, _ = read_page(tmp_path)
+def test_the_page_escapes_what_it_is_given(two_axes: SweepResults) -> None:
+    text, _ = page_of(two_axes)
     assert "<data>" not in text
     assert "synthetic &lt;data&gt;" in text
     assert "MemoryError: &lt;no room&gt;" in text
     assert "Test &amp; Sons CPU" in text
 
 
-def test_the_page_has_the_answer_and_every_run(results: SweepResults, tmp_path: Path) -> None:
-    write_report(results, tmp_path)
-    text, _ = read_page(tmp_path)
+def test_the_page_has_the_answer_and_every_run(results: SweepResults) -> None:
+    text, _ = page_of(results)
     assert text.index("Recommendation") < text.index("Before you trust it") < text.index("Summary")
     assert all(run.run_id in text for run in results.runs)
-    assert f"fastfnn report {tmp_path.name}" in text
+    assert "fastfnn report my-sweep" in text
     assert 'class="marked"' in text
 
 
-def test_nothing_to_recommend_is_said(all_diverged: SweepResults, tmp_path: Path) -> None:
-    write_report(all_diverged, tmp_path)
-    text, _ = read_page(tmp_path)
-    assert "No recommendation" in text
+def test_nothing_to_recommend_is_said(all_diverged: SweepResults) -> None:
+    assert "No recommendation" in page_of(all_diverged)[0]
 
 
-def test_everything_is_written_and_replaced(results: SweepResults, single: SweepResults, tmp_path: Path) -> None:
+def test_everything_is_written(single: SweepResults, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     written = write_report(single, folder)
-    before = (folder / "results.csv").read_text()
-    assert write_report(results, folder) == written
-    assert (folder / "results.csv").read_text() != before
+    figures = {f"figures/{name}.{kind}" for name in CAPTIONS for kind in ("png", "svg")}
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    figures = {
-        f"figures/{name}.{kind}" for name in ("accuracy", "target", "runtime", "curves") for kind in ("png", "svg")
-    }
     assert names == {"results.csv", "report.html"} | figures == {str(path.relative_to(folder)) for path in written}
+    assert (folder / "figures/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_earlier_report_is_replaced(
+    results: SweepResults, two_axes: SweepResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastfnn.report.write.render", lambda figure, kind: b"<svg/>")
+    for each in (results, two_axes):
+        write_report(each, tmp_path)
+        rows = (tmp_path / "results.csv").read_text().splitlines()
+        assert len(rows) == 1 + len(each.runs)
+        assert each.runs[-1].run_id in (tmp_path / "report.html").read_text()
