@@ -121,8 +121,9 @@ def measure(data: Dataset, batch_sizes: list[int], rounds: int) -> dict[str, Any
             started = time.perf_counter()
             peer(order)
             seconds[key].append(time.perf_counter() - started)
-    sizes = [data.n_features, 20, 7, 5, data.n_classes]
-    flops = 6 * len(data.train) * sum(k * h for k, h in pairwise(sizes))
+    first, *others = pairwise([data.n_features, 20, 7, 5, data.n_classes])
+    # Two operations a weight forward, two for its gradient, and two for that of its input, which the first layer lacks.
+    flops = len(data.train) * (4 * first[0] * first[1] + 6 * sum(k * h for k, h in others))
     return {
         "sgemm_gflops": rates,
         "dense_seconds_at_sgemm_rate": flops / max(rates) / 1e9,

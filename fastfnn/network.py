@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastfnn._version import __version__
 from fastfnn.atomic import write_atomically
 from fastfnn.config import NetworkConfig
+from fastfnn.data import as_features
 from fastfnn.errors import ConfigError, DataError
 from fastfnn.parameters import Parameters, tensor_shapes
 
@@ -52,15 +53,16 @@ class Network:
         return [self.n_features, *(len(biases) for biases in self.parameters.biases)]
 
     def predict_proba(self, X: ArrayLike | csr_matrix) -> Array:
-        """Class probabilities (N, C) of the rows of `X` (N, K), in the units of the training data's features.
+        """Class probabilities (N, C) of the rows of `X` (N, K), or of images, in the units of the training data.
 
         Raises:
-            DataError: when `X` is not two-dimensional or has another number of features.
+            DataError: when `X` is not a matrix of finite numbers, or has another number of features.
         """
         from fastfnn.packing import predict_logits
-        from fastfnn.rows import as_matrix
 
-        features = as_matrix(X, self.n_features)
+        features = as_features(X)
+        if features.shape[1] != self.n_features:
+            raise DataError(f"X: expected {self.n_features} features, found shape {features.shape}")
         logits = predict_logits(self.parameters, self.config, self.scale, features).astype(np.float64)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=self.config.dtype)

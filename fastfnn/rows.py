@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fastfnn.config import InputKind
-from fastfnn.errors import DataError
+from fastfnn.data import Dataset, Features, Split
 from fastfnn.kernels import DenseRows, SparseRows
-
-if TYPE_CHECKING:
-    from fastfnn.data import Dataset, Split
 
 Array = NDArray[Any]
 
@@ -30,7 +27,7 @@ def rows_of_split(data: Dataset, split: Split, kind: InputKind, dtype: str) -> S
     return rows
 
 
-def make_rows(features: Any, kind: InputKind, dtype: str) -> SparseRows | DenseRows:
+def make_rows(features: Features, kind: InputKind, dtype: str) -> SparseRows | DenseRows:
     """Rows of a matrix (N, K): array, memmap or SciPy CSR.
 
     uint8 values stay uint8; others take the network's dtype. Compressed rows are filled chunk by chunk, so that no
@@ -48,29 +45,6 @@ def density(features: Array) -> float:
     """The fraction of values of an array (N, K) that are not zero, from rows spread evenly over it."""
     sample = features[:: max(1, len(features) // CHUNK_ROWS)]
     return float(np.count_nonzero(sample) / sample.size)
-
-
-def as_matrix(X: ArrayLike | Any, n_features: int) -> Any:
-    """`X` as a matrix (N, K) of uint8 or floats; images are flattened.
-
-    Raises:
-        DataError: when it has another shape, or values that are not finite numbers.
-    """
-    if hasattr(X, "tocsr"):
-        matrix = X.tocsr()
-        matrix.sort_indices()
-        values = matrix.data
-    else:
-        matrix = np.asarray(X)
-        matrix = matrix.reshape(len(matrix), -1) if matrix.ndim == 3 else matrix
-        values = matrix
-    if matrix.ndim != 2 or matrix.shape[1] != n_features:
-        raise DataError(f"X: expected shape (N, {n_features}), found {matrix.shape}")
-    if not np.issubdtype(matrix.dtype, np.number) and matrix.dtype != np.bool_:
-        raise DataError(f"X: expected numbers, found dtype {matrix.dtype}")
-    if not np.isfinite(values).all():
-        raise DataError("X: expected finite numbers, found NaN or infinity")
-    return matrix
 
 
 def _value_dtype(stored: Any, dtype: str) -> np.dtype[Any]:

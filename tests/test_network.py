@@ -37,7 +37,7 @@ def random_network(config: NetworkConfig, classes: Any = (0, 1, 2), scale: float
     parameters = initialise(config, K, C, seed=5)
     noise = np.random.default_rng(6)
     for array in parameters.tensors().values():
-        array += 0.1 * np.abs(noise.normal(size=array.shape)).astype(array.dtype)
+        array[...] += 0.1 * np.abs(noise.normal(size=array.shape)).astype(array.dtype)
     return Network(config, parameters, np.array(classes), scale)
 
 
@@ -105,9 +105,10 @@ def test_saving_leaves_the_old_file_when_it_fails(
     def no_space(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", no_space)
-        network.save(path)
+        with pytest.raises(OSError, match="No space"):
+            network.save(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     network.save(path)
@@ -173,7 +174,10 @@ METADATA: list[tuple[Changes, str]] = [
     ({"config": '{"hiden": [8]}'}, "hiden: unknown field; did you mean 'hidden'?"),
     ({"config": '{"hidden": [0]}'}, "at least 1 unit"),
     ({"classes": "[0, 1]"}, "tensor weights.2: expected float32 (8, 2), found float32 (8, 3)"),
-    ({"config": '{"hidden": [8], "batchnorm": "before", "dtype": "float64"}'}, "expected float64 (12, 8), found float32"),
+    (
+        {"config": '{"hidden": [8], "batchnorm": "before", "dtype": "float64"}'},
+        "expected float64 (12, 8), found float32",
+    ),
     ({"config": '{"hidden": [8]}'}, "extra: ['running_mean.1', 'running_variance.1', 'scale.1', 'shift.1']"),
 ]
 

@@ -60,4 +60,6 @@ def test_errors_derive_from_builtins() -> None:
     assert issubclass(fastfnn.ConfigError, ValueError)
     assert issubclass(fastfnn.DataError, ValueError)
     assert issubclass(fastfnn.StoreError, OSError)
-    assert all(issubclass(e, fastfnn.FastfnnError) for e in (fastfnn.ConfigError, fastfnn.DataError, fastfnn.StoreError))
+    assert all(
+        issubclass(e, fastfnn.FastfnnError) for e in (fastfnn.ConfigError, fastfnn.DataError, fastfnn.StoreError)
+    )

@@ -218,10 +218,10 @@ def test_step_of_a_2_2_2_network_by_hand() -> None:
     q = 1 / (1 + math.exp(-2))
     assert (totals.correct, totals.examples, totals.steps) == (0, 1, 1)
     assert totals.loss == pytest.approx(2.1269280110429727, rel=1e-15)
-    np.testing.assert_allclose(after.weights[1], [[1 - 0.1 * q, -1 + 0.1 * q], [2, 0]], rtol=1e-15)
+    np.testing.assert_allclose(after.weights[1], [[1 - 0.1 * q, -1 + 0.1 * q], [2.0, 0.0]], rtol=1e-15)
     np.testing.assert_allclose(after.biases[1], [-0.1 * q, 0.1 * q], rtol=1e-15)
-    np.testing.assert_allclose(after.weights[0], [[1 - 0.1 * 2 * q, 0], [-0.1 * 4 * q, -1]], rtol=1e-15)
-    np.testing.assert_allclose(after.biases[0], [-0.1 * 2 * q, 0], rtol=1e-15)
+    np.testing.assert_allclose(after.weights[0], [[1 - 0.1 * 2 * q, 0.0], [-0.1 * 4 * q, -1.0]], rtol=1e-15)
+    np.testing.assert_allclose(after.biases[0], [-0.1 * 2 * q, 0.0], rtol=1e-15)
 
 
 def test_running_statistics_by_hand() -> None:
@@ -359,7 +359,9 @@ def test_fraction_that_stays(probability: float) -> None:
 
 
 @given(
-    st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.integers(0, 2**32 - 1), st.randoms(use_true_random=False)
+    st.lists(st.integers(0, 2**40), min_size=1, max_size=20),
+    st.integers(0, 2**32 - 1),
+    st.randoms(use_true_random=False),
 )
 @settings(max_examples=50, deadline=None)
 def test_mask_of_an_example_does_not_depend_on_its_batch(examples: list[int], key: int, random: Any) -> None:

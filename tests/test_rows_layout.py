@@ -86,7 +86,9 @@ def test_rows_made_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("nonzero", "expected"), [(49, SparseRows), (50, DenseRows), (100, DenseRows), (0, SparseRows)])
+@pytest.mark.parametrize(
+    ("nonzero", "expected"), [(49, SparseRows), (50, DenseRows), (100, DenseRows), (0, SparseRows)]
+)
 def test_density_decides(nonzero: int, expected: type) -> None:
     matrix = (np.arange(100) < nonzero).astype(np.float32).reshape(10, 10)
     assert density(matrix) == nonzero / 100
@@ -152,7 +154,17 @@ def test_panels_cover_each_unit_once(dtype: str) -> None:
 
 
 def test_first_layer_widths_by_hand() -> None:
-    expected = {1: (0, 4), 4: (0, 4), 5: (0, 8), 8: (0, 8), 9: (16, 0), 16: (16, 0), 20: (16, 4), 24: (16, 8), 30: (32, 0)}
+    expected = {
+        1: (0, 4),
+        4: (0, 4),
+        5: (0, 8),
+        8: (0, 8),
+        9: (16, 0),
+        16: (16, 0),
+        20: (16, 4),
+        24: (16, 8),
+        30: (32, 0),
+    }
     assert {units: first_layer_widths(units, 16) for units in expected} == expected
 
 
@@ -234,7 +246,7 @@ def test_parameters_come_back_from_the_buffers(dtype: Any, hidden: tuple[int, ..
     config = NetworkConfig(hidden=hidden, dtype=dtype, batchnorm=batchnorm)
     parameters = initialise(config, 11, 3, seed=0)
     for n, array in enumerate(parameters.tensors().values()):
-        array += n
+        array[...] += n
     back = PackedNetwork(parameters, config, block=16, batch_size=16).parameters()
     assert list(back.tensors()) == list(parameters.tensors())
     for name, array in parameters.tensors().items():

@@ -64,7 +64,7 @@ def test_keys_of_the_first_layers_do_not_depend_on_the_depth() -> None:
 
 def rates(steps_per_epoch: int, first: int, last: int, **options: Any) -> list[float]:
     config = TrainingConfig(**{"learning_rate": 0.8, **options})
-    return learning_rates(config, steps_per_epoch, first, last).tolist()
+    return [float(rate) for rate in learning_rates(config, steps_per_epoch, first, last)]
 
 
 def test_constant() -> None:

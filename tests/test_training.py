@@ -506,16 +506,13 @@ def test_damaged_checkpoint(data: Dataset, tmp_path: Path, damage: Callable[[byt
 def test_checkpoint_of_another_run(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run"
     content = interrupted(data, path)
-    others = {
-        "config": lambda: fastfnn.train(data, config(l2=0.1), checkpoint=path),
-        "data": lambda: fastfnn.train(Dataset.from_arrays(X + 1, Y), config(), checkpoint=path),
-        "version": lambda: fastfnn.train(data, config(), checkpoint=path),
-    }
-    for field, run in others.items():
+    other_data = Dataset.from_arrays(X + 1, Y)
+    others = {"config": (data, config(l2=0.1)), "data": (other_data, config()), "version": (data, config())}
+    for field, (its_data, its_config) in others.items():
         if field == "version":
             monkeypatch.setattr(checkpoint_module, "__version__", "0.0.0")
         with pytest.raises(DataError, match=f"the checkpoint is of another run: expected {field} ") as caught:
-            run()
+            fastfnn.train(its_data, its_config, checkpoint=path)
         assert str(caught.value).startswith(f"{path}: ")
     assert path.read_bytes() == content
 
@@ -560,7 +557,9 @@ def test_last_batch(train: Train, data: Dataset) -> None:
 
 
 def test_batches_of_one(data: Dataset) -> None:
-    result, expected = (train(data, config(batch_size=1, dtype="float64")) for train in (fastfnn.train, reference.train))
+    result, expected = (
+        train(data, config(batch_size=1, dtype="float64")) for train in (fastfnn.train, reference.train)
+    )
     assert result.steps == 480
     np.testing.assert_allclose(result.history["train_loss"], expected.history["train_loss"], rtol=1e-10)
 
@@ -571,8 +570,8 @@ def test_batches_of_one(data: Dataset) -> None:
         ({"batch_size": 53}, False),  # 160 = 3 * 53 + 1
         ({"batch_size": 53, "last_batch": "drop"}, True),
         ({"batch_size": 48, "batchnorm_group": 3}, False),  # the last batch of 16 has groups of 3, ..., 1
-        ({"batch_size": 48, "batchnorm_group": 4}, True),
-        ({"batch_size": 200, "batchnorm_group": 5}, True),
+        ({"batch_size": 48, "batchnorm_group": 16}, True),
+        ({"batch_size": 192, "batchnorm_group": 64}, True),
         ({"batch_size": 210, "batchnorm_group": 3}, False),
     ],
 )
@@ -600,7 +599,7 @@ def test_missing_splits_are_not_evaluated(train: Train) -> None:
     assert math.isfinite(result.train.cost)
 
 
-@pytest.mark.parametrize("names", [["ä", "b", "long label"], [-7, -1, 3]], ids=["strings", "negative"])
+@pytest.mark.parametrize("names", [["b", "long label", "ä"], [-7, -1, 3]], ids=["strings", "negative"])
 def test_labels_come_back(data: Dataset, names: list[Any]) -> None:
     result = fastfnn.train(Dataset.from_arrays(X, np.array(names)[Y]), config(epochs=60))
     predicted = result.network.predict(X)

@@ -23,6 +23,8 @@ from fastfnn.cli.options import (
 from fastfnn.cli.output import FAILED, INTERRUPTED, note, print_facts, print_json, print_table, require_folder
 
 if TYPE_CHECKING:
+    from fastfnn.config import TrainingConfig
+    from fastfnn.data import Dataset
     from fastfnn.results import TrainingResult
 
 EXAMPLES = """
@@ -82,15 +84,23 @@ def train(data: DataOptions, training: TrainingOptions, options: Options) -> Non
     _require_figure_format(options.curves_path)
     dataset = data.load()
 
-    from fastfnn.training import train as run
-
-    result = run(dataset, config, progress=not options.quiet, checkpoint=options.checkpoint)
+    result = _run(dataset, config, options)
     written = _write(result, options)
     if options.json:
         print_json(_document(result, dataset.describe(), written))
     else:
         _print(result, written)
     _exit(result, options)
+
+
+def _run(dataset: Dataset, config: TrainingConfig, options: Options) -> TrainingResult:
+    from fastfnn.training import train as run
+
+    try:
+        return run(dataset, config, progress=not options.quiet, checkpoint=options.checkpoint)
+    except KeyboardInterrupt:  # during compilation, or pressed twice
+        note("interrupted: nothing is saved")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _require_figure_format(path: Path | None) -> None:

@@ -76,6 +76,15 @@ def test_an_interrupted_run_is_kept(fastfnn, ending, tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").exists()
 
 
+def test_an_interrupt_before_the_run_is_said(fastfnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: Any, **options: Any) -> TrainingResult:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastfnn.training.train", run)
+    outcome = fastfnn("train", *QUICK, "--out", "model.safetensors")
+    assert (outcome.status, outcome.out, outcome.err) == (130, "", "fastfnn: interrupted: nothing is saved\n")
+
+
 @pytest.fixture
 def model(fastfnn, reference, tmp_path: Path) -> Path:
     """A model, and test images and labels as IDX files beside it."""

@@ -422,7 +422,7 @@ def test_prefetch_beyond_the_array_is_harmless() -> None:
 def test_calls_through_addresses() -> None:
     @numba.cfunc(types.void(types.CPointer(types.float64), types.float64, types.int64))
     def write(target, value, index):
-        numba.carray(target, (4,))[index] = value
+        simd.array_at(target, 4)[index] = value
 
     @probe
     def call(function, array):
