@@ -275,6 +275,12 @@ def test_any_form_of_the_same_features(network: Network, form: Callable[[Array],
     np.testing.assert_array_equal(network.predict(form(X)), network.predict(X))
 
 
+def test_prediction_leaves_its_input_alone(network: Network) -> None:
+    unsorted = csr_matrix((np.array([1.0, 2.0]), np.array([5, 0]), np.array([0, 2])), shape=(1, K))
+    network.predict(unsorted)
+    assert (unsorted.indices.tolist(), unsorted.data.tolist()) == ([5, 0], [1.0, 2.0])
+
+
 def test_prediction_of_a_row_does_not_depend_on_its_companions(network: Network) -> None:
     whole = network.predict_proba(csr_matrix(X))
     for rows in (slice(3, 4), slice(5, 50), slice(None, None, -1)):
@@ -284,18 +290,21 @@ def test_prediction_of_a_row_does_not_depend_on_its_companions(network: Network)
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
-        (np.zeros((2, 11)), r"X: expected shape \(N, 12\), found \(2, 11\)"),
-        (np.zeros(12), r"found \(12,\)"),
-        (np.zeros((1, 1, 3, 4)), r"found \(1, 1, 3, 4\)"),
-        (np.zeros((2, 4, 4)), r"found \(2, 16\)"),
-        (csr_matrix((2, 11)), r"found \(2, 11\)"),
+        (np.zeros((2, 11)), r"X: expected 12 features, found shape \(2, 11\)"),
+        (np.zeros(12), r"X: expected 2 or 3 dimensions .* found 1, shape \(12,\)"),
+        (np.zeros((1, 1, 3, 4)), r"X: expected 2 or 3 dimensions .* found 4"),
+        (np.zeros((2, 4, 4)), r"X: expected 12 features, found shape \(2, 16\)"),
+        (csr_matrix((2, 11)), r"X: expected 12 features, found shape \(2, 11\)"),
+        (np.zeros((0, 12)), "X: expected at least one row"),
+        (np.zeros((1, 12), complex), "X: expected numbers"),
+        ([[1], [1, 2]], "X: "),
         ([], "found"),
         (3, "found"),
-        (np.full((1, 12), np.nan), "X: expected finite numbers, found NaN or infinity"),
+        (np.full((1, 12), np.nan), "X: expected finite numbers, found nan at row 0, column 0"),
         (np.full((1, 12), np.inf), "X: expected finite numbers"),
         (csr_matrix(np.full((1, 12), np.nan)), "X: expected finite numbers"),
-        ([["a"] * 12], "X: expected numbers, found dtype <U1"),
-        ([[None] * 12], "X: expected numbers, found dtype object"),
+        ([["a"] * 12], "X: expected numbers .* found dtype <U1"),
+        ([[None] * 12], "X: expected numbers .* found dtype object"),
     ],
 )
 def test_features_that_are_refused(network: Network, features: Any, expected: str) -> None:

