@@ -34,12 +34,17 @@ class Checkpoint:
         self.saved_at = time.monotonic()
 
     @classmethod
-    def at(cls, path: str | Path | None, data: Dataset, config: TrainingConfig) -> Checkpoint | None:
-        """The checkpoint of a run, identified by its configuration, data and version; None without a path."""
-        if path is None:
-            return None
+    def at(cls, path: str | Path, data: Dataset, config: TrainingConfig, engine: str) -> Checkpoint:
+        """The checkpoint of a run, identified by its configuration, data and version, and by its engine.
+
+        Raises:
+            DataError: when there is no such folder, so that this is not found out after hours.
+        """
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: expected a file in a folder that exists, found no folder {path.parent}")
         identity = {"config": config.content_hash(), "data": data.fingerprint, "version": __version__}
-        return cls(Path(path), {"format": FORMAT, **identity})
+        return cls(path, {"format": FORMAT, **identity, "engine": engine})
 
     def save_if_due(self, loop: Loop) -> None:
         """Saves when the last save was a while ago."""
@@ -73,7 +78,13 @@ class Checkpoint:
             return
         metadata, tensors = read_safetensors(self.path)
         self._check_identity(metadata)
-        progress = json.loads(metadata["progress"])
+        self._check_shapes(tensors, loop)
+        try:
+            self._put(loop, json.loads(metadata["progress"]), tensors)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"{self.path}: the checkpoint is damaged: {type(error).__name__} {error}") from None
+
+    def _put(self, loop: Loop, progress: dict[str, Any], tensors: dict[str, Any]) -> None:
         loop.step = progress["step"]
         loop.train_seconds, loop.evaluation_seconds = progress["train_seconds"], progress["evaluation_seconds"]
         loop.pending = [Totals(**totals) for totals in progress["pending"]]
@@ -83,6 +94,16 @@ class Checkpoint:
         loop.best_state = _with_prefix(tensors, "best.") or None
         if loop.rule:
             vars(loop.rule).update(progress["rule"])
+
+    def _check_shapes(self, tensors: dict[str, Any], loop: Loop) -> None:
+        for prefix in ("engine.", "best."):
+            found = _with_prefix(tensors, prefix)
+            for name, expected in loop.engine.state().items() if found or prefix == "engine." else ():
+                if name not in found or found[name].shape != expected.shape or found[name].dtype != expected.dtype:
+                    raise DataError(
+                        f"{self.path}: tensor {prefix}{name}: expected {expected.dtype} {expected.shape}, "
+                        f"found {f'{found[name].dtype} {found[name].shape}' if name in found else 'none'}"
+                    )
 
     def remove(self) -> None:
         """Deletes the file; a finished run needs none."""

@@ -31,11 +31,21 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(_explain(type(self), error)) from None
+            problems = _explain(type(self), error)
+            raise ConfigError("; ".join([*problems, *self._contradictions_of_the_rest(error, values)])) from None
+
+    def _contradictions_of_the_rest(self, error: ValidationError, values: dict[str, Any]) -> list[str]:
+        """What the fields without an error of their own say against each other; pydantic stops before it asks."""
+        wrong = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+        try:
+            super().__init__(**{name: value for name, value in values.items() if name not in wrong})
+        except ValidationError as more:
+            return [problem for problem in _explain(type(self), more) if wrong and not any(w in problem for w in wrong)]
+        return []
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again."""
@@ -43,14 +53,14 @@ class Config(BaseModel):
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces. The content hash is taken over it."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return json.dumps(_canonical(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ConfigError(f"{cls.__name__}: not valid JSON: {error}") from None
         return cls._from_mapping(values, "JSON")
 
@@ -63,7 +73,7 @@ class Config(BaseModel):
         """The inverse of `to_toml`."""
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{cls.__name__}: not valid TOML: {error}") from None
         return cls._from_mapping(values, "TOML")
 
@@ -86,6 +96,11 @@ class Config(BaseModel):
         if not isinstance(values, Mapping):
             raise ConfigError(f"{cls.__name__}: expected a {origin} table of fields, found {type(values).__name__}")
         return cls(**values)
+
+    @classmethod
+    def known_names(cls) -> list[str]:
+        """The names that the constructor knows."""
+        return list(cls.model_fields)
 
     def content_hash(self) -> str:
         """SHA-256 (64 hex digits) of the canonical JSON: equal for equal configurations on every Python."""
@@ -138,7 +153,7 @@ class TrainingConfig(NetworkConfig):
     or its square root ("sqrt").
     """
 
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=2**31 - 1)
     learning_rate: float = Field(0.009, gt=0)
     epochs: int = Field(100, ge=1)
     optimizer: Optimizer = "sgd"
@@ -168,6 +183,20 @@ class TrainingConfig(NetworkConfig):
     def _none_means_end(cls, every: Any) -> Any:
         return "end" if every is None else every
 
+    @field_validator("evaluate_every")
+    @classmethod
+    def _need_steps(cls, every: int | str) -> int | str:
+        if isinstance(every, int) and every < 1:
+            raise ValueError(f"expected at least 1 step, found {every}")
+        return every
+
+    @field_validator("dropout")
+    @classmethod
+    def _need_probabilities(cls, dropout: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if not all(0 <= p < 1 for p in (dropout if isinstance(dropout, tuple) else (dropout,))):
+            raise ValueError(f"expected probabilities in [0, 1), found {dropout}")
+        return dropout
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         problems = list(self._contradictions())
@@ -178,11 +207,6 @@ class TrainingConfig(NetworkConfig):
     def _contradictions(self) -> Iterator[str]:
         if isinstance(self.dropout, tuple) and len(self.dropout) != len(self.hidden):
             yield f"dropout: expected {len(self.hidden)} probabilities, one per hidden layer, found {len(self.dropout)}"
-        probabilities = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
-        if not all(0 <= p < 1 for p in probabilities):
-            yield f"dropout: expected probabilities in [0, 1), found {self.dropout}"
-        if isinstance(self.evaluate_every, int) and self.evaluate_every < 1:
-            yield f"evaluate_every: expected at least 1 step, found {self.evaluate_every}"
         if self.batchnorm == "off":
             if self.batchnorm_group is not None:
                 yield "batchnorm_group: needs batchnorm 'before' or 'after', found 'off'"
@@ -218,6 +242,10 @@ class TrainingConfig(NetworkConfig):
         return max(1, math.floor(batches) if self.last_batch == "drop" else math.ceil(batches))
 
 
+NONE = "none"  # how TOML files write the absence of a value on an axis
+NULLABLE = ("batchnorm_group", "early_stopping")
+
+
 class SweepConfig(Config):
     """A grid over fields of the training configuration, crossed with seeds.
 
@@ -229,7 +257,7 @@ class SweepConfig(Config):
     grid: dict[str, tuple[Any, ...]] = {"batch_size": (16, 32, 64, 128, 256, 512, 1024, 2048)}
     seeds: tuple[int, ...] = (0, 1, 2)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         axes = {name: values.pop(name) for name in list(values) if name in TrainingConfig.model_fields}
         if axes:
             values["grid"] = {**values.get("grid", {}), **axes}
@@ -245,7 +273,8 @@ class SweepConfig(Config):
     def _one_value_is_an_axis(cls, grid: Any) -> Any:
         if not isinstance(grid, Mapping):
             return grid
-        return {name: tuple(v) if isinstance(v, list | tuple | range) else (v,) for name, v in grid.items()}
+        axes = {name: v if isinstance(v, list | tuple | range) else (v,) for name, v in grid.items()}
+        return {name: tuple(None if v == NONE and name in NULLABLE else v for v in axis) for name, axis in axes.items()}
 
     @model_validator(mode="after")
     def _check_grid(self) -> Self:
@@ -282,21 +311,42 @@ class SweepConfig(Config):
         for values in itertools.product(*self.grid.values()):
             yield dict(zip(self.grid, values, strict=True))
 
+    def to_toml(self) -> str:
+        """As of any configuration; TOML has no null, so a None on an axis is written "none"."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        values["grid"] = {name: [NONE if v is None else v for v in axis] for name, axis in values["grid"].items()}
+        return tomli_w.dumps(values)
+
+    @classmethod
+    def known_names(cls) -> list[str]:
+        """Its fields, and those of the training configuration, which are axes."""
+        return [*cls.model_fields, *TrainingConfig.model_fields]
+
     def runs(self) -> list[TrainingConfig]:
         """One configuration for every point of the grid and every seed; seeds vary fastest."""
         return [self.training.replace(**settings, seed=seed) for settings in self._settings() for seed in self.seeds]
 
 
-def _explain(model: type[Config], error: ValidationError) -> str:
-    """All errors of a validation in one message: field, requirement, value found."""
-    return "; ".join(_explain_one(model, details) for details in error.errors())
+def _canonical(value: Any) -> Any:
+    """The same JSON value with 0.0 for -0.0, which is equal and must hash alike."""
+    if isinstance(value, dict):
+        return {name: _canonical(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [_canonical(v) for v in value]
+    return value + 0.0 if isinstance(value, float) else value
+
+
+def _explain(model: type[Config], error: ValidationError) -> list[str]:
+    """All errors of a validation: field, requirement, value found."""
+    return list(dict.fromkeys(_explain_one(model, details) for details in error.errors()))
 
 
 def _explain_one(model: type[Config], details: Any) -> str:
     location = [str(part) for part in details["loc"]]
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
-        return f"{'.'.join(location)}: unknown field{suggestion(location[-1], list(model.model_fields))}"
+        return f"{'.'.join(location)}: unknown field{suggestion(location[-1], model.known_names())}"
     if details["type"] == "value_error":
         return message if not location else f"{location[0]}: {message}"
-    return f"{'.'.join(location)}: {message[0].lower()}{message[1:]}, found {details['input']!r}"
+    # What follows a field in the location is the branch of its type that was tried, or the position in a list.
+    return f"{location[0]}: {message[0].lower()}{message[1:]}, found {details['input']!r}"

@@ -98,7 +98,8 @@ class KernelEngine:
 
     def squared_weights(self) -> float:
         """The sum of squared weights, in float64."""
-        return float(sum(np.sum(np.square(w, dtype=np.float64)) for w in self.network.parameters().weights))
+        with np.errstate(over="ignore"):  # an infinite penalty is a diverged run
+            return float(sum(np.sum(np.square(w, dtype=np.float64)) for w in self.network.parameters().weights))
 
     def parameters(self) -> Parameters:
         """A copy of the parameters."""

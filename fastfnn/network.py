@@ -17,7 +17,7 @@ from fastfnn._version import __version__
 from fastfnn.atomic import write_atomically
 from fastfnn.config import NetworkConfig
 from fastfnn.data import as_features
-from fastfnn.errors import ConfigError, DataError
+from fastfnn.errors import DataError
 from fastfnn.parameters import Parameters, tensor_shapes
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ class Network:
             if metadata.get("format") != FORMAT:
                 raise DataError(f"expected metadata format {FORMAT!r}, found {metadata.get('format')!r}")
             config = NetworkConfig.from_json(metadata["config"])
-            classes = np.array(json.loads(metadata["classes"]), dtype=np.dtype(metadata["classes_dtype"]))
-            scale = float(metadata["scale"])
+            classes = _read_classes(metadata)
+            scale = _read_scale(metadata)
             _check_tensors(tensors, config, len(classes))
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             reason = f"metadata lacks {error}" if isinstance(error, KeyError) else error
             raise DataError(f"{path}: not a fastfnn network: {reason}") from None
         return cls(config, Parameters.from_tensors(tensors, len(config.hidden) + 1), classes, scale)
@@ -124,13 +124,30 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, str], dict[str, Array]
     try:
         with safe_open(str(path), framework="numpy") as file:
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError, AttributeError) as error:  # the last two: dtypes that NumPy lacks
         raise DataError(f"{path}: expected a safetensors file, found: {error}") from None
 
 
+def _read_classes(metadata: dict[str, str]) -> Array:
+    dtype = np.dtype(metadata["classes_dtype"])
+    if dtype.kind not in "biufU":
+        raise DataError(f"metadata classes_dtype: expected numbers or strings, found {dtype}")
+    classes = np.array(json.loads(metadata["classes"]), dtype=dtype)
+    if classes.ndim != 1 or len(classes) < 2:
+        raise DataError(f"metadata classes: expected a list of at least 2, found shape {classes.shape}")
+    return classes
+
+
+def _read_scale(metadata: dict[str, str]) -> float:
+    scale = float(metadata["scale"])
+    if not 0 < scale < float("inf"):
+        raise DataError(f"metadata scale: expected a positive number, found {scale}")
+    return scale
+
+
 def _check_tensors(tensors: dict[str, Array], config: NetworkConfig, n_classes: int) -> None:
-    if "weights.1" not in tensors or tensors["weights.1"].ndim != 2:
-        raise DataError("expected a matrix weights.1, found none")
+    if "weights.1" not in tensors or tensors["weights.1"].ndim != 2 or not tensors["weights.1"].size:
+        raise DataError("tensor weights.1: expected a matrix that is not empty, found none")
     sizes = [tensors["weights.1"].shape[0], *config.hidden, n_classes]
     expected = tensor_shapes(sizes, batchnorm=config.batchnorm != "off")
     if set(tensors) != set(expected):
@@ -142,3 +159,5 @@ def _check_tensors(tensors: dict[str, Array], config: NetworkConfig, n_classes: 
             raise DataError(f"tensor {name}: expected {config.dtype} {shape}, found {found}")
         if not np.isfinite(tensors[name]).all():
             raise DataError(f"tensor {name}: holds values that are not finite")
+        if name.startswith("running_variance") and (tensors[name] < 0).any():
+            raise DataError(f"tensor {name}: expected variances, found a negative value")

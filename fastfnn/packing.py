@@ -62,7 +62,9 @@ class PackedNetwork:
             sizes, batchnorm=config.batchnorm != "off", dtype=config.dtype, block=block
         )
         lanes = lanes_of(config.dtype)
-        size, rows = layout.parameters_end, round_up(batch_size, lanes) * layout.row_width
+        size = layout.parameters_end
+        # A block's last tile is written whole, wherever in the batch the block begins.
+        rows = round_up(batch_size + lanes - 1, lanes) * layout.row_width
         self.layout: Layout = layout
         self.buffers = Buffers(
             parameters=aligned_zeros(size, config.dtype),
@@ -146,7 +148,8 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
 def predict_logits(parameters: Parameters, config: NetworkConfig, feature_scale: float, features: Any) -> Array:
     """Logits (N, C) of the rows of a matrix (N, K)."""
     packed = PackedNetwork(parameters, config, block=kernels.EVALUATION_BLOCK)
-    rows = make_rows(features, "auto", config.dtype)
+    # Always compressed: were the kind chosen by the density, a row's last bits would depend on the rows beside it.
+    rows = make_rows(features, "sparse", config.dtype)
     order = read_only(np.arange(features.shape[0], dtype=np.int64))
     logits = np.empty((len(order), len(parameters.biases[-1])), config.dtype)
     keys = np.zeros(len(config.hidden), np.uint32)

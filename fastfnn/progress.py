@@ -48,26 +48,36 @@ def progress_bar(config: TrainingConfig, *, enabled: bool) -> Iterator[Observer 
     if not enabled:
         yield None
     elif not sys.stderr.isatty():
-        yield _line_printer(config)
+        lines = Lines(config)
+        yield lines
+        lines.finish()
     else:
         with _bar(config) as observer:
             yield observer
 
 
-def _line_printer(config: TrainingConfig) -> Observer:
-    started = printed = time.monotonic()
+class Lines:
+    """Prints a line now and then, and one for where the run ended."""
 
-    def observe(progress: Progress) -> None:
-        nonlocal printed
-        now = time.monotonic()
-        if progress.step == 0 or (progress.step < progress.total_steps and now - printed < SECONDS_BETWEEN_LINES):
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+        self.started = self.printed = time.monotonic()
+        self.unprinted: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Sees where the run is."""
+        self.unprinted = progress if progress.step else None
+        if time.monotonic() - self.printed >= SECONDS_BETWEEN_LINES:
+            self.finish()
+
+    def finish(self) -> None:
+        """Prints what was seen last, unless it has been."""
+        if self.unprinted is None:
             return
-        printed = now
-        left = (now - started) / progress.step * (progress.total_steps - progress.step)
-        epochs = f"epoch {progress.epoch:.1f}/{config.epochs}"
+        progress, self.unprinted, self.printed = self.unprinted, None, time.monotonic()
+        left = (self.printed - self.started) / progress.step * (progress.total_steps - progress.step)
+        epochs = f"epoch {progress.epoch:.1f}/{self.config.epochs}"
         print(f"{epochs}  {progress.describe()}  {left:.0f} s left", file=sys.stderr, flush=True)
-
-    return observe
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastfnn.config import InputKind
 from fastfnn.data import Dataset, Features, Split
+from fastfnn.errors import DataError
 from fastfnn.kernels import DenseRows, SparseRows
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ def make_rows(features: Features, kind: InputKind, dtype: str) -> SparseRows | D
         return _dense_of_csr(features, dtype) if kind == "dense" else _sparse_of_csr(features, dtype)
     if kind == "sparse" or (kind == "auto" and density(features) < DENSEST_SPARSE):
         return _sparse_of_dense(features, dtype)
-    values = np.ascontiguousarray(features, dtype=_value_dtype(features.dtype, dtype))
+    values = np.ascontiguousarray(_converted(features, dtype))
     return DenseRows(values.reshape(-1), features.shape[1])
 
 
@@ -45,6 +46,19 @@ def density(features: Array) -> float:
     """The fraction of values of an array (N, K) that are not zero, from rows spread evenly over it."""
     sample = features[:: max(1, len(features) // CHUNK_ROWS)]
     return float(np.count_nonzero(sample) / sample.size)
+
+
+def _converted(values: Any, dtype: str) -> Any:
+    """Values in the dtype of the rows; the same array where that is its dtype.
+
+    Raises:
+        DataError: when a finite value is too large for the dtype.
+    """
+    with np.errstate(over="ignore"):
+        converted = values.astype(_value_dtype(values.dtype, dtype), copy=False)
+    if converted.dtype.itemsize < values.dtype.itemsize and not np.isfinite(converted).all():
+        raise DataError(f"features: expected values that fit {dtype}, found larger ones; scale them or use float64")
+    return converted
 
 
 def _value_dtype(stored: Any, dtype: str) -> np.dtype[Any]:
@@ -59,12 +73,12 @@ def _sparse_of_csr(matrix: Any, dtype: str) -> SparseRows:
     return SparseRows(
         matrix.indptr.astype(np.int64),
         matrix.indices.astype(_column_dtype(matrix.shape[1])),
-        matrix.data.astype(_value_dtype(matrix.dtype, dtype), copy=False),
+        _converted(matrix.data, dtype),
     )
 
 
 def _dense_of_csr(matrix: Any, dtype: str) -> DenseRows:
-    dense = matrix.astype(_value_dtype(matrix.dtype, dtype)).toarray(order="C")
+    dense = _converted(matrix.toarray(order="C"), dtype)
     return DenseRows(dense.reshape(-1), matrix.shape[1])
 
 
@@ -78,5 +92,5 @@ def _sparse_of_dense(features: Array, dtype: str) -> SparseRows:
         rows, nonzero = np.nonzero(chunk)
         begin = offsets[number * CHUNK_ROWS]
         columns[begin : begin + len(nonzero)] = nonzero
-        values[begin : begin + len(nonzero)] = chunk[rows, nonzero]
+        values[begin : begin + len(nonzero)] = _converted(chunk[rows, nonzero], dtype)
     return SparseRows(offsets, columns, values)

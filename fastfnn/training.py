@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -85,7 +86,8 @@ def run(
 ) -> TrainingResult:
     """`train` on any engine."""
     check_fits(data, config)
-    loop = Loop(data, config, make_engine(data, config), Checkpoint.at(checkpoint, data, config))
+    saved = Checkpoint.at(checkpoint, data, config, make_engine.__name__) if checkpoint else None
+    loop = Loop(data, config, make_engine(data, config), saved)
     with interruptible() as interrupted, progress_bar(config, enabled=progress) as bar, running_alone() as is_alone:
         observers = [watch for watch in (bar, observer) if watch]
 
@@ -138,17 +140,30 @@ class Loop:
         while self.step < self.total_steps:
             if should_stop():
                 return "interrupted"
-            totals = self._run_stretch()
-            if totals.diverged:
-                self._record(NOT_EVALUATED)
-                return "diverged"
-            stopped = self._after_stretch()
+            status = self._next_status()
             observe(self._progress())
-            if stopped:
-                return "stopped"
+            if status:
+                return status
             if self.checkpoint:
                 self.checkpoint.save_if_due(self)
         return "completed"
+
+    def _next_status(self) -> Status | None:
+        """Runs a stretch, does what is due after it, and says whether and how the run ends with it."""
+        if self._run_stretch().diverged:
+            self._record(NOT_EVALUATED)
+            return "diverged"
+        stopped = self._after_stretch()
+        if not self.pending and not self._is_finite():
+            return "diverged"
+        return "stopped" if stopped else None
+
+    def _is_finite(self) -> bool:
+        """Whether the costs of the latest record are, as far as there are splits to have costs."""
+        costs = [self.history.train_cost[-1]]
+        if self.data.validation is not None:
+            costs.append(self.history.validation_cost[-1])
+        return all(map(math.isfinite, costs))
 
     def _run_stretch(self) -> Totals:
         epoch, first = divmod(self.step, self.steps_per_epoch)
@@ -238,17 +253,26 @@ class Loop:
         latest = [getattr(self.history, name)[-1] for name in measures] if len(self.history) else []
         return Progress(self.step, self.total_steps, self.step / self.steps_per_epoch, self.train_seconds, *latest)
 
+    def _save_before_the_end(self, checkpoint: Checkpoint) -> None:
+        """Saves what a resumed run goes on from; a disk that refuses must not cost the result."""
+        try:
+            checkpoint.save(self)
+        except OSError as error:
+            warnings.warn(f"{checkpoint.path}: the checkpoint could not be written: {error}", stacklevel=4)
+
     def result(self, status: Status, *, shared_machine: bool) -> TrainingResult:
         """Evaluates every split on the final (or the best) parameters and ends the run."""
-        if self.pending and status != "diverged":
+        if self.checkpoint and status == "interrupted":
+            self._save_before_the_end(self.checkpoint)
+        if self.pending:
             self._record(self.evaluate(self.data.validation))
-        best_step = self.rule.best_step if self.rule and self.best_state else None
+        best_step = self.rule.best_step if self.rule and self.rule.best_step >= 0 else None
         if self.best_state and status != "diverged":
             self.engine.restore(self.best_state)
         train, validation, test = map(self.evaluate, (self.data.train, self.data.validation, self.data.test))
-        if self.checkpoint and status == "interrupted":
-            self.checkpoint.save(self)
-        elif self.checkpoint:
+        if not math.isfinite(train.cost):
+            status = "diverged"  # by the very last step, after which no cost was computed
+        if self.checkpoint and status != "interrupted":
             self.checkpoint.remove()
         network = Network(self.config, self.engine.parameters(), self.data.classes, self.data.scale)
         return TrainingResult(

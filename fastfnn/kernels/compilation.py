@@ -52,8 +52,11 @@ def cache_folder() -> Path | None:
     It lies in the user's cache folder, or in FASTFNN_CACHE_DIR where that is set.
     """
     root = os.environ.get("FASTFNN_CACHE_DIR") or platformdirs.user_cache_dir("fastfnn")
+    sources = Path(__file__).parent
+    if not sources.is_dir():  # in a zip archive: no sources, no digest
+        return None
     try:
-        folder = Path(root) / "kernels" / sources_digest(Path(__file__).parent)
+        folder = Path(root) / "kernels" / sources_digest(sources)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
@@ -62,7 +65,19 @@ def cache_folder() -> Path | None:
 
 
 class CheckedCacheFile(IndexDataCacheFile):
-    """Index and data files that end with a checksum of what precedes it."""
+    """Data files that hold their own key and end with a checksum of what precedes it.
+
+    The index alone must not be trusted: two processes that store at the same time may give one name to two keys.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Stores data under a key."""
+        super().save(key, (key, data))
+
+    def load(self, key: Any) -> Any:
+        """The data of a key, or None where there is none, or another key's."""
+        found = super().load(key)
+        return found[1] if found is not None and found[0] == key else None
 
     def _dump(self, obj: object) -> bytes:
         data: bytes = super()._dump(obj)
