@@ -16,6 +16,7 @@ from fastfnn.packing import MOMENTS, PackedNetwork, read_only, settings_of
 from fastfnn.parameters import Parameters, initialise
 from fastfnn.rows import rows_of_split
 from fastfnn.stretch import Stretch, Totals
+from fastfnn.warmup import evaluation_compiled_beside
 
 Array = NDArray[Any]
 
@@ -40,21 +41,21 @@ class KernelEngine:
         self.settings = settings_of(config, data.scale, training=True)
         self.evaluation_settings = self.settings._replace(training=False)
         started = time.perf_counter()
-        self.inputs = {
-            id(split): kernels.bind_rows(
-                rows[id(split)], self.network.layout, config.dtype, training=split is data.train
-            )
-            for split in splits
-        }
-        self._warm_up()
+        with evaluation_compiled_beside(config.dtype):
+            self.inputs = {
+                id(split): kernels.bind_rows(
+                    rows[id(split)], self.network.layout, config.dtype, training=split is data.train
+                )
+                for split in splits
+            }
+            self._run_no_steps()
+        self._evaluate(data.train, np.empty(0, np.int64))
         self.compile_seconds = time.perf_counter() - started
 
-    def _warm_up(self) -> None:
-        """Compiles what the run needs, or loads it from the cache, by calls that do nothing."""
-        nothing = np.empty(0, np.int64)
+    def _run_no_steps(self) -> None:
+        """Compiles `run_steps`, or loads it from the cache."""
         keys = np.zeros(len(self.config.hidden), np.uint32)
-        self.run(Stretch(nothing, 0, 0, 0, np.empty(0), keys))
-        self._evaluate(self.data.train, nothing)
+        self.run(Stretch(np.empty(0, np.int64), 0, 0, 0, np.empty(0), keys))
 
     def run(self, stretch: Stretch) -> Totals:
         """Does the steps of the stretch in one call."""

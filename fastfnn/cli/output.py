@@ -23,6 +23,14 @@ def note(message: str) -> None:
     typer.echo(f"fastfnn: {message}", err=True)
 
 
+def note_compilation() -> None:
+    """Says so when the kernels have to be compiled first, since for some seconds nothing else happens."""
+    from fastfnn.kernels.compilation import nothing_is_compiled
+
+    if nothing_is_compiled():
+        note("compiling the kernels, which takes some seconds; they are kept for the next time")
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """The one document of `--json`, on stdout."""
     typer.echo(json_text(document), nl=False)

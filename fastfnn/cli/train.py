@@ -20,7 +20,16 @@ from fastfnn.cli.options import (
     setting_option,
     training_config,
 )
-from fastfnn.cli.output import FAILED, INTERRUPTED, note, print_facts, print_json, print_table, require_folder
+from fastfnn.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    note,
+    note_compilation,
+    print_facts,
+    print_json,
+    print_table,
+    require_folder,
+)
 
 if TYPE_CHECKING:
     from fastfnn.config import TrainingConfig
@@ -96,6 +105,8 @@ def train(data: DataOptions, training: TrainingOptions, options: Options) -> Non
 def _run(dataset: Dataset, config: TrainingConfig, options: Options) -> TrainingResult:
     from fastfnn.training import train as run
 
+    if not options.quiet:
+        note_compilation()
     try:
         return run(dataset, config, progress=not options.quiet, checkpoint=options.checkpoint)
     except KeyboardInterrupt:  # during compilation, or pressed twice

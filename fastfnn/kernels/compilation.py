@@ -64,6 +64,12 @@ def cache_folder() -> Path | None:
         return None
 
 
+def nothing_is_compiled() -> bool:
+    """Whether there is a cache, and it is empty: the next call of a kernel compiles for some seconds."""
+    folder = cache_folder()
+    return not INTERPRETED and folder is not None and not any(folder.rglob("*.nbc"))
+
+
 class CheckedCacheFile(IndexDataCacheFile):
     """Data files that hold their own key and end with a checksum of what precedes it.
 
