@@ -128,7 +128,8 @@ class Loop:
         self.history = History()
         self.rule = StoppingRule(config.early_stopping) if config.early_stopping else None
         self.best_state: dict[str, Array] | None = None
-        self.pending: list[Totals] = []
+        self.pending: list[Totals] = []  # since the last record
+        self.order: tuple[int, NDArray[np.int64]] | None = None  # of the epoch of this number
         self.train_seconds = 0.0
         self.evaluation_seconds = 0.0
         if checkpoint:
@@ -185,11 +186,10 @@ class Loop:
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """The order of an epoch, drawn once for all its stretches."""
-        if getattr(self, "_order_epoch", None) != epoch:
+        if self.order is None or self.order[0] != epoch:
             indices = self.data.train.indices
-            self._epoch_order = epoch_order(self.config.seed, epoch, indices, shuffle=self.config.shuffle)
-            self._order_epoch = epoch
-        return self._epoch_order
+            self.order = epoch, epoch_order(self.config.seed, epoch, indices, shuffle=self.config.shuffle)
+        return self.order[1]
 
     def _stretch_length(self) -> int:
         """Steps to the next event: end of the epoch, record, check of the stopping rule, or enough work."""
