@@ -20,6 +20,7 @@ Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Batchnorm = Literal["off", "before", "after"]
 Dtype = Literal["float32", "float64"]
 InputKind = Literal["auto", "sparse", "dense"]
+RESULTS_DO_NOT_DEPEND_ON = frozenset({"threads"})
 
 
 class Config(BaseModel):
@@ -52,8 +53,8 @@ class Config(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces. The content hash is taken over it."""
-        return json.dumps(_canonical(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no spaces."""
+        return _to_json(self.model_dump(mode="json")).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -103,8 +104,11 @@ class Config(BaseModel):
         return list(cls.model_fields)
 
     def content_hash(self) -> str:
-        """SHA-256 (64 hex digits) of the canonical JSON: equal for equal configurations on every Python."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """SHA-256 (64 hex digits) of the canonical JSON: equal for equal configurations on every Python.
+
+        Fields on which no result depends are left out.
+        """
+        return hashlib.sha256(_to_json(self.model_dump(mode="json"), without=RESULTS_DO_NOT_DEPEND_ON)).hexdigest()
 
 
 class EarlyStopping(Config):
@@ -177,6 +181,7 @@ class TrainingConfig(NetworkConfig):
     evaluate_every: int | Literal["epoch", "end"] = Field("epoch", description="steps between two evaluations")
     early_stopping: EarlyStopping | None = None
     input: InputKind = Field("auto", description="kernels of the first layer; auto chooses by the density of the data")
+    threads: int = Field(1, ge=1, le=1, description="threads of one run; the kernels of this version use one")
 
     @field_validator("evaluate_every", mode="before")
     @classmethod
@@ -327,12 +332,16 @@ class SweepConfig(Config):
         return [self.training.replace(**settings, seed=seed) for settings in self._settings() for seed in self.seeds]
 
 
-def _canonical(value: Any) -> Any:
-    """The same JSON value with 0.0 for -0.0, which is equal and must hash alike."""
+def _to_json(value: Any, without: frozenset[str] = frozenset()) -> bytes:
+    return json.dumps(_canonical(value, without), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _canonical(value: Any, without: frozenset[str]) -> Any:
+    """The same JSON value less some keys, with 0.0 for -0.0, which is equal and must hash alike."""
     if isinstance(value, dict):
-        return {name: _canonical(v) for name, v in value.items()}
+        return {name: _canonical(v, without) for name, v in value.items() if name not in without}
     if isinstance(value, list):
-        return [_canonical(v) for v in value]
+        return [_canonical(v, without) for v in value]
     return value + 0.0 if isinstance(value, float) else value
 
 
