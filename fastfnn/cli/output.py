@@ -23,12 +23,14 @@ def note(message: str) -> None:
     typer.echo(f"fastfnn: {message}", err=True)
 
 
-def note_compilation() -> None:
-    """Says so when the kernels have to be compiled first, since for some seconds nothing else happens."""
+COMPILING = "compiling the kernels first, which takes some seconds; they are kept"
+
+
+def must_compile() -> bool:
+    """Whether the kernels have to be compiled before anything else can happen."""
     from fastfnn.kernels.compilation import nothing_is_compiled
 
-    if nothing_is_compiled():
-        note("compiling the kernels, which takes some seconds; they are kept for the next time")
+    return nothing_is_compiled()
 
 
 def print_json(document: Mapping[str, Any]) -> None:

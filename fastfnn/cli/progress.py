@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fastfnn.cli.output import text_table
+from fastfnn.cli.output import COMPILING, must_compile, text_table
 from fastfnn.report.formatting import axis_title, count, percent, seconds, setting, settings_text
 from fastfnn.sweeps.eta import RemainingTime
 from fastfnn.sweeps.events import Event, Observer, RunFinished, RunProgress, RunStarted, SweepStarted
@@ -133,11 +133,12 @@ def frame(state: SweepState, height: int) -> RenderableType:
 def opening(state: SweepState, store: Path) -> str:
     """The first line: what there is, and what is to be done."""
     to_do = state.total - state.found
-    at_once = f", {state.jobs} at a time" if state.jobs and state.jobs > 1 else ""
+    manner = f", {state.jobs} at a time" if state.jobs and state.jobs > 1 else ""
+    manner += f" ({COMPILING})" if to_do and must_compile() else ""
     if not state.found:
-        return f"{count(state.total)} run{'s' * (state.total != 1)} to do{at_once}"
+        return f"{count(state.total)} run{'s' * (state.total != 1)} to do{manner}"
     found = f"{count(state.found)} of {count(state.total)} runs found in {store}"
-    return f"{found}, nothing to do" if not to_do else f"{found}, {count(to_do)} to do{at_once}"
+    return f"{found}, nothing to do" if not to_do else f"{found}, {count(to_do)} to do{manner}"
 
 
 def finished_line(state: SweepState, record: RunRecord) -> str:

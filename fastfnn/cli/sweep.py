@@ -12,7 +12,7 @@ import typer
 from fastfnn.cli.findings import print_findings, print_written
 from fastfnn.cli.grid import GridOptions, sweep_config
 from fastfnn.cli.options import EXECUTION, OUTPUT, DataOptions, JsonOption, QuietOption, setting_option
-from fastfnn.cli.output import FAILED, INTERRUPTED, note, note_compilation, print_facts, print_json
+from fastfnn.cli.output import FAILED, INTERRUPTED, note, print_facts, print_json
 from fastfnn.cli.report import STORE_NAME
 
 if TYPE_CHECKING:
@@ -89,8 +89,6 @@ def _run(dataset: Dataset, config: SweepConfig, store: Path, options: Options) -
     from fastfnn.cli.progress import SweepState, sweep_view
     from fastfnn.sweeps import run_sweep
 
-    if not options.quiet:
-        note_compilation()
     state = SweepState(config)
     stream = sys.stderr if options.json else sys.stdout
     try:

@@ -21,10 +21,11 @@ from fastfnn.cli.options import (
     training_config,
 )
 from fastfnn.cli.output import (
+    COMPILING,
     FAILED,
     INTERRUPTED,
+    must_compile,
     note,
-    note_compilation,
     print_facts,
     print_json,
     print_table,
@@ -105,8 +106,8 @@ def train(data: DataOptions, training: TrainingOptions, options: Options) -> Non
 def _run(dataset: Dataset, config: TrainingConfig, options: Options) -> TrainingResult:
     from fastfnn.training import train as run
 
-    if not options.quiet:
-        note_compilation()
+    if not options.quiet and must_compile():
+        note(COMPILING)
     try:
         return run(dataset, config, progress=not options.quiet, checkpoint=options.checkpoint)
     except KeyboardInterrupt:  # during compilation, or pressed twice

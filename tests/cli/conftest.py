@@ -40,6 +40,12 @@ def fastfnn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
     return run
 
 
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the kernels were compiled, whatever this machine has."""
+    monkeypatch.setattr("fastfnn.kernels.compilation.nothing_is_compiled", lambda: False)
+
+
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs train, and networks predict, by the NumPy reference."""

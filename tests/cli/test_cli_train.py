@@ -133,3 +133,12 @@ def test_labels_of_other_examples_are_refused(fastfnn, model: Path) -> None:
     outcome = fastfnn("predict", model, "images.idx", "--labels", "few.txt")
     assert (outcome.status, outcome.out) == (2, "")
     assert "few.txt: expected 359 labels, one for each example, found 2" in outcome.err
+
+
+def test_compilation_is_announced(fastfnn, reference, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastfnn.kernels.compilation.nothing_is_compiled", lambda: True)
+    assert "compiling the kernels first" in fastfnn("train", *QUICK).err
+    assert fastfnn("train", *QUICK, "--quiet").err == ""
+    sweep = ("sweep", "--data", "digits", "--batch-size", "16", "--seeds", "1", "--epochs", "1")
+    assert "1 run to do (compiling the kernels first" in fastfnn(*sweep).out
+    assert "compiling" not in fastfnn(*sweep).out
