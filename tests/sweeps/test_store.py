@@ -315,7 +315,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {folder!r})
-from conftest import FakeData, fake_result
+from fakes import FakeData, fake_result
 from fastfnn.sweeps import runner
 from fastfnn.config import SweepConfig, TrainingConfig
 from fastfnn.sweeps.store import Store
