@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,14 @@ class Progress:
         cost = f"cost {self.cost:.4f}"
         accuracy = f"accuracy {self.accuracy:.4f}, validation {self.validation_accuracy:.4f}"
         return f"{cost}  {accuracy}  {self.rate:,.0f} steps/s"
+
+    def brief(self) -> str:
+        """`describe` for a bar in a terminal of 80 columns."""
+        if math.isnan(self.cost):
+            return ""
+        return (
+            f"cost {self.cost:.3f} acc {self.accuracy:.3f} val {self.validation_accuracy:.3f} {self.rate:,.0f} steps/s"
+        )
 
 
 Observer = Callable[[Progress], object]
@@ -88,7 +97,7 @@ def _bar(config: TrainingConfig) -> Iterator[Observer]:
 
     columns = (
         TextColumn(f"epoch {{task.fields[epoch]:.1f}}/{config.epochs}"),
-        BarColumn(),
+        BarColumn(bar_width=10),
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(),
     )
@@ -96,7 +105,7 @@ def _bar(config: TrainingConfig) -> Iterator[Observer]:
         task = bar.add_task("train", total=None, epoch=0.0, text="")
 
         def observe(progress: Progress) -> None:
-            text = progress.describe() if progress.cost == progress.cost else ""
-            bar.update(task, total=progress.total_steps, completed=progress.step, epoch=progress.epoch, text=text)
+            bar.update(task, total=progress.total_steps, completed=progress.step, epoch=progress.epoch)
+            bar.update(task, text=progress.brief())
 
         yield observe

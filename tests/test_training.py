@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -621,3 +622,17 @@ def test_training_does_not_copy_mapped_features(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < features.nbytes / 4
+
+
+def test_the_bar_fits_a_terminal(data: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """Cost, accuracy, rate and time left are all seen in 80 columns."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    fastfnn.train(data, config(epochs=5), progress=True)
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    last = [line for line in re.split(r"[\r\n]", plain) if "epoch" in line][-1]
+    assert re.search(r"epoch 5\.0/5 .*cost \d\.\d{3} acc \d\.\d{3} val \d\.\d{3} [\d,]+ steps/s +\d:\d\d:\d\d", last), (
+        last
+    )
