@@ -88,13 +88,13 @@ def linear_backward(workspace, dz_at, n_out, weights, weights_at, dx_at, n_in, l
 
 
 @kernel
-def relu(workspace, source_at, target_at, count, like):
-    """max(x, 0) of `count` vectors; NaN stays NaN."""
+def relu(workspace, x_at, count, like):
+    """x becomes max(x, 0), for `count` vectors; NaN stays NaN."""
     zero = splat(0, like)
     lanes = len(like)
     for i in range(count):
-        x = load(workspace, source_at + i * lanes, like)
-        store(where(greater(zero, x), zero, x), workspace, target_at + i * lanes)
+        x = load(workspace, x_at + i * lanes, like)
+        store(where(greater(zero, x), zero, x), workspace, x_at + i * lanes)
 
 
 @kernel

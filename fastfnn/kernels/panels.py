@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,10 @@ def signature(rows: Rows, dtype: Any, direction: str) -> Any:
 MAKERS = {"forward": forward_function, "update": update_function}
 
 
+# Two threads that miss the memo at once would each compile, and the loser's code would have no owner but its caller.
+_compiling = Lock()
+
+
 @cache
 def compiled(direction: str, is_sparse: bool, main_bytes: int, tail_bytes: int, signature: Any) -> Any:
     """The compiled function, kept for the life of the process because steps hold only its address."""
@@ -109,7 +114,8 @@ def bind_rows(rows: Rows, layout: Layout, dtype: Any, *, training: bool) -> Inpu
 def _function(rows: Rows, direction: str, main_bytes: int, tail_bytes: int, dtype: Any) -> Any:
     is_sparse = isinstance(rows, SparseRows)
     if not INTERPRETED:
-        return compiled(direction, is_sparse, main_bytes, tail_bytes, signature(rows, dtype, direction))
+        with _compiling:
+            return compiled(direction, is_sparse, main_bytes, tail_bytes, signature(rows, dtype, direction))
     panel = getattr(sparse_input if is_sparse else dense_input, f"{direction}_panel")
     registers = [zeros(np.empty(0, dtype), size) for size in (main_bytes, tail_bytes)]
     return partial(_interpreted, panel, registers)

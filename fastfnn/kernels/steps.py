@@ -39,7 +39,7 @@ def linear_outputs(inputs, order, position, count, layout, buffers, settings, la
             scale = settings.feature_scale * buffers.factor[0]
             first_layer.forward(inputs, order, position + t * lanes, n, layout, buffers, scale, to, like)
             if rectify:
-                hidden.relu(workspace, to, to, n_out, like)
+                hidden.relu(workspace, to, n_out, like)
         else:
             x_at = layout.activations[layer - 1] + t * tile_in
             weights_at, biases_at = layout.weights[layer - 1], layout.biases[layer - 1]
@@ -71,13 +71,13 @@ def normalise(layout, buffers, settings, layer, tiles, count, like):
     z_at, a_at = layout.rectified[layer], layout.activations[layer]
     vectors = tiles * layout.allocated_units[layer]
     if settings.batchnorm == BATCHNORM_AFTER:
-        hidden.relu(buffers.workspace, z_at, z_at, vectors, like)
+        hidden.relu(buffers.workspace, z_at, vectors, like)
     if settings.training:
         batchnorm.forward(layout, buffers, layer, z_at, a_at, tiles, count, like)
     else:
         batchnorm.inference(layout, buffers, layer, z_at, a_at, tiles, like)
     if settings.batchnorm == BATCHNORM_BEFORE:
-        hidden.relu(buffers.workspace, a_at, a_at, vectors, like)
+        hidden.relu(buffers.workspace, a_at, vectors, like)
 
 
 @kernel
