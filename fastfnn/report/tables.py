@@ -30,11 +30,10 @@ LATE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows under headers; the first `n_settings` columns are settings. `marked` is a row that stands out."""
+    """Texts in rows under headers. `marked` is a row that stands out."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    n_settings: int = 1
     marked: int | None = None
 
 
@@ -87,7 +86,6 @@ def summary_table(findings: Findings) -> Table:
     return Table(
         headers=(*map(axis_title, axes), *kept),
         rows=tuple(left + tuple(right) for left, right in zip(settings, measures, strict=True)),
-        n_settings=len(axes),
         marked=_marked(findings),
     )
 
@@ -120,7 +118,7 @@ def run_table(results: SweepResults) -> Table:
         )
         for run in results.runs
     )
-    return Table(headers, rows, n_settings=len(axes))
+    return Table(headers, rows)
 
 
 def _seeds(summary: SettingSummary) -> str:
