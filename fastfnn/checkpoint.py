@@ -22,7 +22,7 @@ from fastfnn.stretch import Totals
 if TYPE_CHECKING:
     from fastfnn.training import Loop
 
-FORMAT = "fastfnn-checkpoint-1"
+FORMAT = "fastfnn-checkpoint-2"
 SECONDS_BETWEEN_SAVES = 15.0
 
 

@@ -181,7 +181,7 @@ class TrainingConfig(NetworkConfig):
     evaluate_every: int | Literal["epoch", "end"] = Field("epoch", description="steps between two evaluations")
     early_stopping: EarlyStopping | None = None
     input: InputKind = Field("auto", description="kernels of the first layer; auto chooses by the density of the data")
-    threads: int = Field(1, ge=1, le=1, description="threads of one run; the kernels of this version use one")
+    threads: int = Field(1, ge=1, le=1024, description="most threads of one run; fewer where more would not pay")
 
     @field_validator("evaluate_every", mode="before")
     @classmethod

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,27 @@ from numpy.typing import NDArray
 from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.kernels import Steps
-from fastfnn.packing import MOMENTS, PackedNetwork, read_only, settings_of
+from fastfnn.kernels import Buffers, Inputs, Part, Rows, Share, Steps
+from fastfnn.kernels.memory import read_only
+from fastfnn.packing import MOMENTS, PackedNetwork, settings_of
 from fastfnn.parameters import Parameters, initialise
-from fastfnn.rows import rows_of_split
+from fastfnn.rows import densities_in_order, order_of_features, rows_of_split, whole_share
 from fastfnn.stretch import Stretch, Totals
+from fastfnn.teams import Division, dissolve, make_parts, run_together, threads_that_pay
 from fastfnn.warmup import evaluation_compiled_beside
 
 Array = NDArray[Any]
 
 TRAINING_BLOCK = 128  # examples that go through the layers together while they fit the first-level cache
+
+
+class Member(NamedTuple):
+    """What one thread of a run is given; `share` is kept because `inputs` has but its address."""
+
+    part: Part
+    inputs: Inputs
+    share: Share
+    buffers: Buffers
 
 
 class KernelEngine:
@@ -30,27 +42,40 @@ class KernelEngine:
         self.data, self.config = data, config
         started = time.perf_counter()
         splits = [split for split in (data.train, data.validation, data.test) if split]
-        rows = {id(split): rows_of_split(data, split, config.input, config.dtype) for split in splits}
+        order = order_of_features(data, config.input)
+        rows = {id(split): rows_of_split(data, split, order, config.dtype) for split in splits}
         self.load_seconds = time.perf_counter() - started
         parameters = initialise(config, data.n_features, data.n_classes, config.seed)
         batch_size = min(config.batch_size, len(data.train))
         block = TRAINING_BLOCK if config.batchnorm == "off" else config.batchnorm_group or batch_size
         self.network = PackedNetwork(
-            parameters, config, block=block, batch_size=batch_size, moments=MOMENTS[config.optimizer]
+            parameters, config, order, block=block, batch_size=batch_size, moments=MOMENTS[config.optimizer]
         )
         self.settings = settings_of(config, data.scale, training=True)
         self.evaluation_settings = self.settings._replace(training=False)
+        # Inputs hold but their addresses.
+        self.rows, self.shares = rows, {name: whole_share(of_split) for name, of_split in rows.items()}
         started = time.perf_counter()
         with evaluation_compiled_beside(config.dtype):
             self.inputs = {
-                id(split): kernels.bind_rows(
-                    rows[id(split)], self.network.layout, config.dtype, training=split is data.train
-                )
+                id(split): self.network.bind(rows[id(split)], self.shares[id(split)], training=False)
                 for split in splits
             }
+            self.members = self._team(rows[id(data.train)], densities_in_order(data, order), batch_size)
             self._run_no_steps()
         self._evaluate(data.train, np.empty(0, np.int64))
         self.compile_seconds = time.perf_counter() - started
+
+    def _team(self, rows: Rows, densities: Array, batch_size: int) -> list[Member]:
+        """What each thread of the run is given."""
+        layout = self.network.layout
+        threads = threads_that_pay(self.config.threads, layout.units, batch_size)
+        division = Division(layout, densities, threads)
+        shares = division.shares(rows)
+        return [
+            Member(part, self.network.bind(rows, share, training=True), share, self.network.buffers_of_thread())
+            for part, share in zip(make_parts(division), shares, strict=True)
+        ]
 
     def _run_no_steps(self) -> None:
         """Compiles `run_steps`, or loads it from the cache."""
@@ -58,7 +83,11 @@ class KernelEngine:
         self.run(Stretch(np.empty(0, np.int64), 0, 0, 0, np.empty(0), keys))
 
     def run(self, stretch: Stretch) -> Totals:
-        """Does the steps of the stretch in one call."""
+        """Does the steps of the stretch in one call, or in one of each thread."""
+        calls = [partial(self._run_member, member, stretch) for member in self.members]
+        return run_together(calls, lambda: dissolve([member.part for member in self.members]))
+
+    def _run_member(self, member: Member, stretch: Stretch) -> Totals:
         steps = Steps(
             read_only(stretch.order),
             stretch.first,
@@ -67,13 +96,13 @@ class KernelEngine:
             stretch.learning_rates,
             stretch.dropout_keys,
         )
-        train = self.data.train
         loss, correct, examples, done, diverged = kernels.run_steps(
-            self.inputs[id(train)],
-            read_only(train.labels),
+            member.part,
+            member.inputs,
+            read_only(self.data.train.labels),
             steps,
             self.network.layout,
-            self.network.buffers,
+            member.buffers,
             self.settings,
         )
         return Totals(loss, correct, examples, done, diverged)

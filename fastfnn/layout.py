@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
+from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.simd import VECTOR_BYTES
 
 Array = NDArray[Any]
+FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
+UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
+SHORT_ROW = 8  # vectors
+TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
 def lanes_of(dtype: str) -> int:
     """Lanes of a vector: 16 float32, 8 float64."""
     return VECTOR_BYTES // np.dtype(dtype).itemsize
-
-
-def round_up(count: int, multiple: int) -> int:
-    """The smallest multiple that is at least `count`."""
-    return -(-count // multiple) * multiple
 
 
 def first_layer_widths(units: int, lanes: int) -> tuple[int, int]:
@@ -35,8 +34,8 @@ def first_layer_widths(units: int, lanes: int) -> tuple[int, int]:
     return main + lanes, 0
 
 
-def panels(main_width: int, tail_width: int, lanes: int) -> Array:
-    """The panels of the first layer, (panels, 3), widest first; the tail joins the last panel if that has one vector.
+def panels(main_width: int, tail_width: int, lanes: int) -> list[tuple[int, int, int]]:
+    """The panels of the first layer, widest first; the tail joins the last panel if that has one vector.
 
     A panel is a number of units in whole vectors, a number of units in a narrower vector, and its first unit.
     """
@@ -50,7 +49,7 @@ def panels(main_width: int, tail_width: int, lanes: int) -> Array:
         result[-1] = (lanes, tail_width, result[-1][2])
     elif tail_width:
         result.append((0, tail_width, main_width))
-    return np.array(result, dtype=np.int64)
+    return result
 
 
 class Allocator:
@@ -65,62 +64,124 @@ class Allocator:
         return offset
 
 
-def make_layout(sizes: Sequence[int], *, batchnorm: bool, dtype: str, block: int) -> tuple[Layout, int, int]:
-    """The layout of a network whose layers have `sizes` units, features first.
+def make_layout(
+    sizes: Sequence[int], dense_features: int, *, batchnorm: bool, dtype: str, block: int, batch_size: int
+) -> tuple[Layout, int, int]:
+    """The layout of a network whose layers have `sizes` units, features first, of which the first ones may be dense.
 
-    `block` is the largest number of examples that go through the layers together in training. Returns the layout and
-    the numbers of elements of the running statistics and of the workspace.
+    `block` is the largest number of examples that go through the layers together in training, in whole tiles unless
+    it is a group of batch norm. Returns the layout and the numbers of elements of the running statistics and of the
+    workspace.
     """
-    lanes, depth = lanes_of(dtype), len(sizes) - 1
+    lanes = lanes_of(dtype)
     main_width, tail_width = first_layer_widths(sizes[1], lanes)
-    row_width = round_up(sizes[1], lanes)
-    memory = Allocator(lanes)
-    weights = [memory.take(sizes[0] * main_width)]
-    tail_weights = memory.take(sizes[0] * tail_width)
-    weights += [memory.take(k * h) for k, h in pairwise(sizes[1:])]
-    weights_end = memory.end
-    biases = [memory.take(row_width), *(memory.take(h) for h in sizes[2:])]
-    normalised_sizes = sizes[1:-1] if batchnorm else ()
-    scale = [memory.take(h) for h in normalised_sizes]
-    shift = [memory.take(h) for h in normalised_sizes]
-    statistics = Allocator(lanes)
-    running_mean = [statistics.take(h) for h in normalised_sizes]
-    running_variance = [statistics.take(h) for h in normalised_sizes]
-
-    examples = round_up(max(block, EVALUATION_BLOCK), lanes)
-    allocated = [0, row_width, *sizes[2:]]
-    workspace = Allocator(lanes)
-
-    def per_layer(first: int, last: int) -> Array:
-        return _integers(
-            [workspace.take(examples * allocated[n]) if first <= n < last else 0 for n in range(depth + 1)]
-        )
-
+    row_widths = [row_width(h, lanes) for h in sizes]
+    normalised = list(sizes[1:-1]) if batchnorm else []
+    tiles = most_tiles(max(batch_size, 1), block, lanes)
+    by_rows = [n > 0 and (n == 1 or h >= lanes or tiles <= TILES_BY_ROWS) for n, h in enumerate(sizes)]
+    panel_units = [unit for _, _, unit in panels(main_width, tail_width, lanes)]
+    running, n_running = _running_offsets(normalised, lanes)
+    workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)
     layout = Layout(
+        depth=len(sizes) - 1,
         units=_integers(sizes),
-        weights=_integers(weights),
-        biases=_integers(biases),
-        scale=_integers(scale),
-        shift=_integers(shift),
+        row_widths=_integers(row_widths),
         main_width=main_width,
         tail_width=tail_width,
-        tail_weights=tail_weights,
-        panels=panels(main_width, tail_width, lanes),
-        row_width=row_width,
-        weights_end=weights_end,
-        parameters_end=memory.end,
-        allocated_units=_integers(allocated),
-        activations=per_layer(1, depth + 1),
-        gradients=per_layer(1, depth),
-        rectified=per_layer(1, depth if batchnorm else 0),
-        normalised=per_layer(1, depth if batchnorm else 0),
-        deviations=_integers([workspace.take(h) for h in allocated]),
-        lane_mask=workspace.take(examples),
-        running_mean=_integers(running_mean),
-        running_variance=_integers(running_variance),
+        panels=len(panel_units),
+        panel_units=_integers(panel_units),
         block=block,
+        **_parameter_offsets(sizes, dense_features, row_widths, normalised, lanes),
+        **_partial_offsets(sizes, row_widths, by_rows, lanes),
+        **running,
+        **workspace,
     )
-    return layout, statistics.end, workspace.end
+    return layout, n_running, n_workspace
+
+
+def _parameter_offsets(
+    sizes: Sequence[int], dense_features: int, row_widths: list[int], normalised: list[int], lanes: int
+) -> dict[str, Any]:
+    main_width, tail_width = first_layer_widths(sizes[1], lanes)
+    memory = Allocator(lanes)
+    dense_stride = round_up(dense_features, FEATURES_PER_VECTOR)
+    dense_weights = memory.take(sizes[1] * dense_stride)
+    # One more fills records up; narrow weights of four features are whole vectors.
+    listed = round_up(sizes[0] - dense_features + 1, 4)
+    weights = [memory.take(listed * main_width)]
+    tail_weights = memory.take(listed * tail_width)
+    weights += [memory.take(k * width) for k, width in zip(sizes[1:], row_widths[2:], strict=False)]
+    weights_end = memory.end
+    return {
+        "dense_weights": dense_weights,
+        "dense_stride": dense_stride,
+        "weights": _integers(weights),
+        "tail_weights": tail_weights,
+        "weights_end": weights_end,
+        "biases": _integers([memory.take(round_up(h, UNITS_TOGETHER)) for h in sizes[1:]]),
+        "scale": _integers([memory.take(h) for h in normalised]),
+        "shift": _integers([memory.take(h) for h in normalised]),
+        "parameters_end": memory.end,
+    }
+
+
+def _running_offsets(normalised: list[int], lanes: int) -> tuple[dict[str, Any], int]:
+    memory = Allocator(lanes)
+    offsets = {
+        "running_mean": _integers([memory.take(h) for h in normalised]),
+        "running_variance": _integers([memory.take(h) for h in normalised]),
+    }
+    return offsets, memory.end
+
+
+def _partial_offsets(sizes: Sequence[int], row_widths: list[int], by_rows: list[bool], lanes: int) -> dict[str, Any]:
+    memory = Allocator(lanes)
+    biases = [memory.take(round_up(h, UNITS_TOGETHER)) for h in sizes[1:]]
+    weights = [-1 if by_rows[n] else memory.take(sizes[n - 1] * row_widths[n]) for n in range(1, len(sizes))]
+    return {
+        "partial_biases": _integers(biases),
+        "partial_weights": _integers(weights),
+        "partial_size": memory.end,
+    }
+
+
+def _workspace_offsets(
+    sizes: Sequence[int], row_widths: list[int], by_rows: list[bool], tiles: int, batchnorm: bool, lanes: int
+) -> tuple[dict[str, Any], int]:
+    depth = len(sizes) - 1
+    examples = max(tiles * lanes, round_up(EVALUATION_BLOCK, lanes))
+    # An odd number of vectors from a tile to the next one, so that the same unit of many tiles does not fall on the
+    # same lines of a cache. The first layer's outputs are written in whole vectors of units.
+    allocated = [0, row_widths[1] | 1, *(h | 1 for h in sizes[2:])]
+    memory = Allocator(lanes)
+
+    def per_layer(last: int) -> Array:
+        return _integers([memory.take(examples * allocated[n]) if 1 <= n < last else 0 for n in range(depth + 1)])
+
+    offsets = {
+        "allocated_units": _integers(allocated),
+        "activations": per_layer(depth + 1),
+        "gradients": per_layer(depth),
+        "rectified": per_layer(depth if batchnorm else 0),
+        "normalised": per_layer(depth if batchnorm else 0),
+        "deviations": _integers([memory.take(h) for h in allocated]),
+        "rows": _integers([memory.take(examples * row_widths[n]) if by_rows[n] else -1 for n in range(depth + 1)]),
+        "lane_mask": memory.take(examples),
+    }
+    # Sixteen units are read at a time, also those behind a layer's last one.
+    return offsets, memory.end + UNITS_TOGETHER * lanes
+
+
+def row_width(units: int, lanes: int) -> int:
+    """Whole vectors for a row of values of all units; of long rows an odd number, as for tiles."""
+    vectors = round_up(units, lanes) // lanes
+    return int(vectors if vectors < SHORT_ROW else vectors | 1) * lanes
+
+
+def most_tiles(batch_size: int, block: int, lanes: int) -> int:
+    """Tiles of a batch: every block begins with a new one."""
+    whole, rest = divmod(batch_size, block)
+    return int(whole * round_up(block, lanes) + round_up(rest, lanes)) // lanes
 
 
 def _integers(values: Sequence[int]) -> Array:

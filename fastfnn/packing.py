@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fastfnn import kernels
 from fastfnn.config import NetworkConfig, TrainingConfig
-from fastfnn.kernels import Buffers, Layout, Settings
-from fastfnn.kernels.simd import VECTOR_BYTES
+from fastfnn.kernels import EVALUATION_BLOCK, Buffers, Inputs, Layout, Rows, Settings, Share
+from fastfnn.kernels.memory import aligned_zeros, read_only
 from fastfnn.kernels.structures import (
     ADAM,
     ADAMW,
@@ -22,9 +22,9 @@ from fastfnn.kernels.structures import (
     NESTEROV,
     SGD,
 )
-from fastfnn.layout import lanes_of, make_layout, round_up
+from fastfnn.layout import lanes_of, make_layout, most_tiles, panels
 from fastfnn.parameters import Parameters
-from fastfnn.rows import make_rows
+from fastfnn.rows import FeatureOrder, identity_order, make_rows, whole_share
 
 Array = NDArray[Any]
 
@@ -33,52 +33,66 @@ OPTIMIZER_CODES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam
 MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
 
 
-def aligned_zeros(count: int, dtype: str) -> Array:
-    """Zeros that begin at a cache line; a vector that crosses lines costs two loads."""
-    itemsize = np.dtype(dtype).itemsize
-    buffer = np.zeros(count + VECTOR_BYTES // itemsize, dtype)
-    skip = -buffer.ctypes.data % VECTOR_BYTES // itemsize
-    return buffer[skip : skip + count]
-
-
-def read_only(array: Array) -> Array:
-    """A view that cannot be written to: Numba compiles anew for each combination of what can and what cannot."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 class PackedNetwork:
     """The parameters of a network in the buffers of the kernels, with room to train on batches of `batch_size`.
 
-    A `batch_size` of 0 has room for evaluation only.
+    A `batch_size` of 0 has room for evaluation only. The first layer's weights lie in the order of the features.
     """
 
     def __init__(
-        self, parameters: Parameters, config: NetworkConfig, *, block: int, batch_size: int = 0, moments: int = 0
+        self,
+        parameters: Parameters,
+        config: NetworkConfig,
+        order: FeatureOrder,
+        *,
+        block: int,
+        batch_size: int = 0,
+        moments: int = 0,
     ) -> None:
+        self.order = order
         sizes = [parameters.weights[0].shape[0], *(len(biases) for biases in parameters.biases)]
         layout, n_running, n_workspace = make_layout(
-            sizes, batchnorm=config.batchnorm != "off", dtype=config.dtype, block=block
+            sizes,
+            order.dense,
+            batchnorm=config.batchnorm != "off",
+            dtype=config.dtype,
+            block=block,
+            batch_size=batch_size,
         )
         lanes = lanes_of(config.dtype)
         size = layout.parameters_end
-        # A block's last tile is written whole, wherever in the batch the block begins.
-        rows = round_up(batch_size + lanes - 1, lanes) * layout.row_width
+        tiles = max(most_tiles(max(batch_size, 1), block, lanes), EVALUATION_BLOCK // lanes)
         self.layout: Layout = layout
+        self.dtype = config.dtype
         self.buffers = Buffers(
             parameters=aligned_zeros(size, config.dtype),
             gradients=aligned_zeros(size if batch_size else 0, config.dtype),
+            partials=aligned_zeros(-(-batch_size // block) * layout.partial_size, config.dtype),
             first_moment=aligned_zeros(size if moments > 0 else 0, config.dtype),
             second_moment=aligned_zeros(size if moments > 1 else 0, config.dtype),
             running=aligned_zeros(n_running, config.dtype),
             workspace=aligned_zeros(n_workspace, config.dtype),
-            first_layer_rows=aligned_zeros(rows, config.dtype),
-            scratch=aligned_zeros(lanes * (layout.row_width + 4), config.dtype),
+            losses=np.zeros(tiles),
+            correct=np.zeros(tiles, np.int64),
+            scratch=self._scratch(),
             counters=np.zeros(lanes, np.uint32),
             factor=np.ones(1),
         )
         self._put(parameters)
+
+    def _scratch(self) -> Array:
+        lanes = lanes_of(self.dtype)
+        return aligned_zeros(lanes * (int(self.layout.row_widths[1]) + 4), self.dtype)
+
+    def bind(self, rows: Rows, share: Share, *, training: bool) -> Inputs:
+        """The compiled first layer for rows; `rows` and `share` must outlive it."""
+        layout = self.layout
+        of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
+        return kernels.bind_rows(rows, share, of_layer, self.dtype, training=training)
+
+    def buffers_of_thread(self) -> Buffers:
+        """The same memory, but what a thread needs for itself."""
+        return self.buffers._replace(scratch=self._scratch(), counters=np.zeros_like(self.buffers.counters))
 
     def _views(self) -> dict[str, Array]:
         """Every tensor as a view of the buffers, but for the first layer's weights, which lie in two parts."""
@@ -87,8 +101,9 @@ class PackedNetwork:
         for number, (fan_in, fan_out) in enumerate(pairwise(layout.units)):
             layer = number + 1
             if number:
-                at = layout.weights[number]
-                views[f"weights.{layer}"] = buffers.parameters[at : at + fan_in * fan_out].reshape(fan_in, fan_out)
+                at, stride = layout.weights[number], layout.row_widths[layer]
+                matrix = buffers.parameters[at : at + fan_in * stride].reshape(fan_in, stride)
+                views[f"weights.{layer}"] = matrix[:, :fan_out]
             places = {"biases": (buffers.parameters, layout.biases)}
             if number < len(layout.scale):
                 places |= {"scale": (buffers.parameters, layout.scale), "shift": (buffers.parameters, layout.shift)}
@@ -98,29 +113,38 @@ class PackedNetwork:
                 views[f"{kind}.{layer}"] = buffer[offsets[number] : offsets[number] + fan_out]
         return views
 
-    def _first_layer_parts(self) -> tuple[Array, Array]:
-        """The first layer's weights as two matrices, (K, main width) and (K, tail width)."""
-        layout, parameters = self.layout, self.buffers.parameters
-        features = layout.units[0]
-        main = parameters[layout.weights[0] :][: features * layout.main_width]
-        tail = parameters[layout.tail_weights :][: features * layout.tail_width]
-        return main.reshape(features, -1), tail.reshape(features, -1)
+    def _first_layer_parts(self) -> tuple[Array, Array, Array]:
+        """The first layer's weights: of dense features (D, H), then of the others in two parts, (K - D, width)."""
+        layout, parameters, dense = self.layout, self.buffers.parameters, self.order.dense
+        units, listed = layout.units[1], len(self.order.features) - dense
+        parts = []
+        for at, rows, columns in (
+            (layout.dense_weights, units, layout.dense_stride),
+            (layout.weights[0], listed, layout.main_width),
+            (layout.tail_weights, listed, layout.tail_width),
+        ):
+            parts.append(parameters[at : at + rows * columns].reshape(rows, columns))
+        return parts[0][:, :dense].T, parts[1], parts[2]
 
     def _put(self, parameters: Parameters) -> None:
         for name, array in parameters.tensors().items():
             if name != "weights.1":
                 self._views()[name][...] = array
-        weights = parameters.weights[0]
-        main, tail = self._first_layer_parts()
-        units = weights.shape[1]
-        main[:, : min(units, main.shape[1])] = weights[:, : main.shape[1]]
-        tail[:, : max(0, units - main.shape[1])] = weights[:, main.shape[1] :]
+        weights = parameters.weights[0][self.order.features]
+        of_dense, main, tail = self._first_layer_parts()
+        of_dense[...] = weights[: self.order.dense]
+        listed, units = weights[self.order.dense :], weights.shape[1]
+        main[:, : min(units, main.shape[1])] = listed[:, : main.shape[1]]
+        tail[:, : max(0, units - main.shape[1])] = listed[:, main.shape[1] :]
 
     def parameters(self) -> Parameters:
         """A copy of the parameters."""
         tensors = {name: view.copy() for name, view in self._views().items()}
-        stored = np.hstack(self._first_layer_parts())[:, : self.layout.units[1]]
-        tensors["weights.1"] = stored * stored.dtype.type(self.buffers.factor[0])
+        of_dense, *of_listed = self._first_layer_parts()
+        stored = np.vstack((of_dense, np.hstack(of_listed)[:, : self.layout.units[1]]))
+        weights = np.empty_like(stored)
+        weights[self.order.features] = stored * stored.dtype.type(self.buffers.factor[0])
+        tensors["weights.1"] = weights
         return Parameters.from_tensors(tensors, len(self.layout.weights))
 
 
@@ -147,13 +171,15 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
 
 def predict_logits(parameters: Parameters, config: NetworkConfig, feature_scale: float, features: Any) -> Array:
     """Logits (N, C) of the rows of a matrix (N, K)."""
-    packed = PackedNetwork(parameters, config, block=kernels.EVALUATION_BLOCK)
-    # Always compressed: were the kind chosen by the density, a row's last bits would depend on the rows beside it.
-    rows = make_rows(features, "sparse", config.dtype)
+    # Never by density: a row's last bits would depend on the rows beside it.
+    features_order = identity_order(features.shape[1], dense=False)
+    packed = PackedNetwork(parameters, config, features_order, block=kernels.EVALUATION_BLOCK)
+    rows = make_rows(features, features_order, config.dtype)
+    share = whole_share(rows)
     order = read_only(np.arange(features.shape[0], dtype=np.int64))
     logits = np.empty((len(order), len(parameters.biases[-1])), config.dtype)
     keys = np.zeros(len(config.hidden), np.uint32)
     settings = settings_of(config, feature_scale, training=False)
-    inputs = kernels.bind_rows(rows, packed.layout, config.dtype, training=False)
+    inputs = packed.bind(rows, share, training=False)
     kernels.logits(inputs, order, packed.layout, packed.buffers, settings, keys, logits)
     return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,50 +10,118 @@ from numpy.typing import NDArray
 from fastfnn.config import InputKind
 from fastfnn.data import Dataset, Features, Split
 from fastfnn.errors import DataError
-from fastfnn.kernels import DenseRows, SparseRows
+from fastfnn.kernels import Rows, Share, records
+from fastfnn.kernels.memory import aligned_zeros, read_only, round_up
+from fastfnn.kernels.simd import VECTOR_BYTES
 
 Array = NDArray[Any]
 
-DENSEST_SPARSE = 0.5  # density of non-zeros from which dense rows are faster
+COST_OF_NONZERO = 5.0  # of a listed value, in multiplications of a dense feature; bench/scaling.py measures it
+FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
+COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
+SAMPLE_ROWS = 4096
 CHUNK_ROWS = 4096
 
 
-def rows_of_split(data: Dataset, split: Split, kind: InputKind, dtype: str) -> SparseRows | DenseRows:
+class FeatureOrder(NamedTuple):
+    """Where the kernels put each feature: the first `dense` places are for features that are multiplied every time."""
+
+    features: NDArray[np.int64]  # (K,) the feature at each place
+    dense: int
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """(K,) the place of each feature."""
+        places = np.empty_like(self.features)
+        places[self.features] = np.arange(len(self.features))
+        return places
+
+
+def identity_order(n_features: int, *, dense: bool) -> FeatureOrder:
+    """Features in their own order, all of them dense or none."""
+    return FeatureOrder(np.arange(n_features, dtype=np.int64), n_features if dense else 0)
+
+
+def order_of_features(data: Dataset, kind: InputKind) -> FeatureOrder:
+    """The order for a data set, made once: as the density of each training feature asks for, unless it is forced."""
+    if kind != "auto":
+        return identity_order(data.n_features, dense=kind == "dense")
+    order: FeatureOrder = data.derived(("feature order",), lambda: order_by_density(training_densities(data)))
+    return order
+
+
+def training_densities(data: Dataset) -> Array:
+    """(K,) the density of each training feature, measured once."""
+    result: Array = data.derived(("densities",), lambda: densities(data.train.features))
+    return result
+
+
+def densities_in_order(data: Dataset, order: FeatureOrder) -> Array:
+    """(K - dense,) the densities of the features that are listed, in the order of the kernels."""
+    return training_densities(data)[order.features[order.dense :]]
+
+
+def densities(features: Features) -> Array:
+    """(K,) the fraction of each feature's values that are not zero, from rows spread evenly over the matrix."""
+    sample: Any = features[:: max(1, features.shape[0] // SAMPLE_ROWS)]
+    if hasattr(sample, "indptr"):
+        nonzero = np.bincount(sample.indices[sample.data != 0], minlength=sample.shape[1])
+    else:
+        nonzero = np.count_nonzero(sample, axis=0)
+    fractions: Array = nonzero / sample.shape[0]
+    return fractions
+
+
+def order_by_density(densities: Array) -> FeatureOrder:
+    """The order that costs least; within both groups, features stay in their own order."""
+    n_features = len(densities)
+    descending = np.argsort(-densities, kind="stable")
+    listed = COST_OF_NONZERO * np.append(np.cumsum(densities[descending][::-1])[::-1], 0)
+    splits = np.arange(0, n_features + 1, FEATURES_PER_VECTOR)
+    costs = splits + listed[splits]
+    best = int(np.argmin(costs))
+    if n_features * (1 - COST_OF_COPY) <= costs[best]:
+        return identity_order(n_features, dense=True)
+    dense = int(splits[best])
+    features = np.concatenate((np.sort(descending[:dense]), np.sort(descending[dense:])))
+    return FeatureOrder(features.astype(np.int64), dense)
+
+
+def whole_share(rows: Rows) -> Share:
+    """All features, for a thread on its own."""
+    return Share(0, round_up(rows.dense, FEATURES_PER_VECTOR), np.empty(0, np.int32), 0)
+
+
+def rows_of_split(data: Dataset, split: Split, order: FeatureOrder, dtype: str) -> Rows:
     """The rows of a split's features, made once for all runs on the data set.
 
     Splits that share their features share their rows; examples are numbered as in `features`.
     """
-    key = ("rows", id(split.features), kind, dtype)
-    rows: SparseRows | DenseRows = data.derived(key, lambda: make_rows(split.features, kind, dtype))
+    key = ("rows", id(split.features), order.dense, order.features.tobytes(), dtype)
+    rows: Rows = data.derived(key, lambda: make_rows(split.features, order, dtype))
     return rows
 
 
-def make_rows(features: Features, kind: InputKind, dtype: str) -> SparseRows | DenseRows:
+def make_rows(features: Any, order: FeatureOrder, dtype: str) -> Rows:
     """Rows of a matrix (N, K): array, memmap or SciPy CSR.
 
-    uint8 values stay uint8; others take the network's dtype. Compressed rows are filled chunk by chunk, so that no
-    float copy of the whole is made; dense rows of the right dtype are not copied.
-    """
-    if hasattr(features, "indptr"):
-        return _dense_of_csr(features, dtype) if kind == "dense" else _sparse_of_csr(features, dtype)
-    if kind == "sparse" or (kind == "auto" and density(features) < DENSEST_SPARSE):
-        return _sparse_of_dense(features, dtype)
-    values = np.ascontiguousarray(_converted(features, dtype))
-    return DenseRows(values.reshape(-1), features.shape[1])
-
-
-def density(features: Array) -> float:
-    """The fraction of values of an array (N, K) that are not zero, from rows spread evenly over it."""
-    sample = features[:: max(1, len(features) // CHUNK_ROWS)]
-    return float(np.count_nonzero(sample) / sample.size)
-
-
-def _converted(values: Any, dtype: str) -> Any:
-    """Values in the dtype of the rows; the same array where that is its dtype.
+    uint8 values stay uint8; others take the network's dtype. Records are filled chunk by chunk, so that no float copy
+    of the whole is made; where all features are dense, rows of the right dtype are not copied.
 
     Raises:
         DataError: when a finite value is too large for the dtype.
     """
+    compressed = hasattr(features, "indptr")
+    n_features = features.shape[1]
+    if order.dense < n_features:
+        return _records_of_csr(features, order, dtype) if compressed else _records_of_matrix(features, order, dtype)
+    matrix = features.toarray(order="C") if compressed else features
+    values = np.ascontiguousarray(_converted(matrix, dtype)).reshape(-1)
+    return Rows(np.empty(0, np.int64), np.empty(0, np.uint16), values, n_features, 0, _stride(n_features))
+
+
+def _converted(values: Any, dtype: str) -> Any:
+    """Values in the dtype of the rows; the same array where that is its dtype."""
     with np.errstate(over="ignore"):
         converted = values.astype(_value_dtype(values.dtype, dtype), copy=False)
     if converted.dtype.itemsize < values.dtype.itemsize and not np.isfinite(converted).all():
@@ -65,32 +133,57 @@ def _value_dtype(stored: Any, dtype: str) -> np.dtype[Any]:
     return np.dtype(np.uint8) if stored == np.uint8 else np.dtype(dtype)
 
 
-def _column_dtype(n_features: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if n_features <= np.iinfo(np.uint16).max + 1 else np.uint32
+def _stride(values: int) -> int:
+    """Room for a converted row: whole vectors, and one more, so that rows do not fall on the same lines of a cache."""
+    return int(round_up(values, FEATURES_PER_VECTOR)) + FEATURES_PER_VECTOR
 
 
-def _sparse_of_csr(matrix: Any, dtype: str) -> SparseRows:
-    return SparseRows(
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(_column_dtype(matrix.shape[1])),
-        _converted(matrix.data, dtype),
+def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any]) -> Rows:
+    """Records with room for `counts` listed values a row, all zeros, each from a cache line on."""
+    n_features = len(order.features)
+    # One column more than there are features: the one that fills records up.
+    column_dtype = np.dtype(np.uint16 if n_features <= np.iinfo(np.uint16).max else np.uint32)
+    filled = round_up(counts.astype(np.int64), records.FILLED_TO)
+    sizes = (order.dense + filled) * value_dtype.itemsize + filled * column_dtype.itemsize
+    ends = np.cumsum(round_up(sizes, VECTOR_BYTES))
+    total = int(ends[-1]) if len(ends) else 0
+    # The last values may be read on to the end of a vector of the network's dtype.
+    memory = aligned_zeros(total + 2 * VECTOR_BYTES, np.uint8)
+    entries = np.empty((len(counts), 2), np.int64)
+    entries[:, 0] = (ends - round_up(sizes, VECTOR_BYTES)) // value_dtype.itemsize
+    entries[:, 1] = filled
+    longest = max(order.dense, int(filled.max(initial=0)))
+    return Rows(
+        entries.reshape(-1),
+        memory.view(column_dtype),
+        memory.view(value_dtype),
+        order.dense,
+        1,
+        _stride(longest),
     )
 
 
-def _dense_of_csr(matrix: Any, dtype: str) -> DenseRows:
-    dense = _converted(matrix.toarray(order="C"), dtype)
-    return DenseRows(dense.reshape(-1), matrix.shape[1])
+def _records_of_matrix(features: Array, order: FeatureOrder, dtype: str) -> Rows:
+    places, n_rows = order.places, features.shape[0]
+    counts = np.zeros(n_rows, np.int64)
+    for first in range(0, n_rows, CHUNK_ROWS):
+        chunk = read_only(features[first : first + CHUNK_ROWS])
+        records.count_others(chunk, places, order.dense, counts[first : first + CHUNK_ROWS])
+    rows = _empty_records(counts, order, _value_dtype(features.dtype, dtype))
+    for first in range(0, n_rows, CHUNK_ROWS):
+        chunk = read_only(_converted(features[first : first + CHUNK_ROWS], dtype))
+        records.write_records(chunk, places, order.dense, rows.entries, first, rows.columns, rows.values)
+    return rows
 
 
-def _sparse_of_dense(features: Array, dtype: str) -> SparseRows:
-    chunks = [features[first : first + CHUNK_ROWS] for first in range(0, len(features), CHUNK_ROWS)]
-    counts = np.concatenate([np.count_nonzero(chunk, axis=1) for chunk in chunks])
-    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    columns = np.empty(offsets[-1], _column_dtype(features.shape[1]))
-    values = np.empty(offsets[-1], _value_dtype(features.dtype, dtype))
-    for number, chunk in enumerate(chunks):
-        rows, nonzero = np.nonzero(chunk)
-        begin = offsets[number * CHUNK_ROWS]
-        columns[begin : begin + len(nonzero)] = nonzero
-        values[begin : begin + len(nonzero)] = _converted(chunk[rows, nonzero], dtype)
-    return SparseRows(offsets, columns, values)
+def _records_of_csr(matrix: Any, order: FeatureOrder, dtype: str) -> Rows:
+    places = order.places
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
+    values = read_only(_converted(matrix.data, dtype))
+    parts = (read_only(matrix.indptr), read_only(matrix.indices), values)
+    counts = np.zeros(matrix.shape[0], np.int64)
+    records.count_others_compressed(*parts, places, order.dense, counts)
+    rows = _empty_records(counts, order, values.dtype)
+    records.write_records_compressed(*parts, places, order.dense, rows.entries, rows.columns, rows.values)
+    return rows

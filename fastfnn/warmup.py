@@ -12,8 +12,10 @@ import numpy as np
 from fastfnn import kernels
 from fastfnn.config import NetworkConfig
 from fastfnn.kernels.compilation import nothing_is_compiled
-from fastfnn.packing import PackedNetwork, read_only, settings_of
+from fastfnn.kernels.memory import read_only
+from fastfnn.packing import PackedNetwork, settings_of
 from fastfnn.parameters import initialise
+from fastfnn.rows import identity_order
 
 
 @contextmanager
@@ -33,8 +35,9 @@ def evaluation_compiled_beside(dtype: str) -> Iterator[None]:
 def compile_evaluation(dtype: str) -> None:
     """Compiles `kernels.evaluate` by evaluating no examples on a tiny network."""
     config = NetworkConfig(hidden=(1,), dtype=dtype)
-    network = PackedNetwork(initialise(config, 1, 2, seed=0), config, block=1)
+    network = PackedNetwork(initialise(config, 1, 2, seed=0), config, identity_order(1, dense=True), block=1)
     nothing = read_only(np.empty(0, np.int64))
-    inputs = kernels.Inputs(*(np.zeros(n, np.int64) for n in (3, 0, 0)))
+    words = np.zeros(6, np.int64)
+    inputs = kernels.Inputs(words, words, words, words, words, words, np.empty(0, dtype))
     settings = settings_of(config, 1.0, training=False)
     kernels.evaluate(inputs, nothing, nothing, network.layout, network.buffers, settings, np.zeros(1, np.uint32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from runs import X, Y
 
 from fastfnn.data import Dataset, load_dataset
 
@@ -23,3 +24,9 @@ def small_mnist(mnist: Dataset) -> Dataset:
     return Dataset.from_arrays(
         np.array(mnist.train.features[:n]), mnist.classes[mnist.train.labels[:n]], test=test, validation=251
     )
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """160 training rows, 10 steps of 16; 40 validation rows; 30 test rows."""
+    return Dataset.from_arrays(X, Y, test=(X[:30], Y[:30]))

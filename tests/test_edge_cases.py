@@ -8,24 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matrices import mixed_matrix
+from runs import TRAINERS, Train, X, Y, assert_same_run, config, interrupted, stop_at
 from safetensors.numpy import save
-from test_training import TRAINERS, Train, X, Y, assert_same_run, config, interrupted, stop_at
 
 import fastfnn
 from fastfnn import packing, reference
 from fastfnn.config import EarlyStopping, SweepConfig, TrainingConfig
 from fastfnn.data import Dataset
+from fastfnn.engine import KernelEngine
 from fastfnn.errors import ConfigError, DataError
+from fastfnn.kernels import binding
 from fastfnn.network import Network, read_safetensors
+from fastfnn.packing import PackedNetwork
+from fastfnn.stretch import Stretch
 
 
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    return Dataset.from_arrays(X, Y, test=(X[:30], Y[:30]))
-
-
+@pytest.mark.parametrize("features", [X, mixed_matrix(200, 30), mixed_matrix(200, 17)], ids=["few", "mixed", "dense"])
 @pytest.mark.parametrize("group", [(48, 4), (60, 20), (32, 2)], ids=str)
-def test_groups_write_nothing_outside_their_buffers(data: Dataset, group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_write_nothing_outside_their_buffers(features: Any, group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     guard, buffers, original = 4096, [], packing.aligned_zeros
 
     def guarded(count: int, dtype: str) -> Any:
@@ -34,9 +35,24 @@ def test_groups_write_nothing_outside_their_buffers(data: Dataset, group: Any, m
         buffers.append((count, buffer))
         return buffer[guard : guard + count]
 
-    monkeypatch.setattr(packing, "aligned_zeros", guarded)
+    for module in (packing, binding):
+        monkeypatch.setattr(module, "aligned_zeros", guarded)
+    data = Dataset.from_arrays(features, Y)
     fastfnn.train(data, config(batch_size=group[0], batchnorm="before", batchnorm_group=group[1], epochs=1))
     assert all((buffer[:guard] == 7).all() and (buffer[guard + count :] == 7).all() for count, buffer in buffers)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "auto"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("hidden", [(), (5,), (21, 6)], ids=str)
+def test_what_fills_vectors_up_stays_zero(hidden: tuple[int, ...], optimizer: str, kind: str) -> None:
+    data = Dataset.from_arrays(mixed_matrix(200, 30) / 99, Y)
+    options = config(hidden=hidden, optimizer=optimizer, input=kind, batch_size=13)
+    engine = KernelEngine(data, options)
+    stretch = Stretch(np.resize(data.train.indices, 500), 0, 38, 0, np.full(38, 0.1), np.zeros(len(hidden), np.uint32))
+    assert engine.run(stretch).steps == 38
+    packed = PackedNetwork(engine.parameters(), options, engine.network.order, block=1)
+    np.testing.assert_array_equal(engine.network.buffers.parameters, packed.buffers.parameters)
 
 
 @pytest.mark.parametrize("train", TRAINERS)

@@ -91,7 +91,7 @@ def bounded_step(
     return after, bounds, margin
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@pytest.mark.parametrize("kind", ["sparse", "dense", "auto"])
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 40])
 @pytest.mark.parametrize("hidden", [(20, 7, 5), (33,), ()], ids=str)
 def test_one_step_is_within_the_bound(

@@ -79,7 +79,7 @@ class TrainingOptions:
         str | None,
         setting_option("Kernels of the first layer; auto looks at the data.", "auto", NETWORK, "auto|sparse|dense"),
     ] = None
-    threads: Annotated[str | None, setting_option("Threads of one run; so far 1.", "1", NETWORK, "N")] = None
+    threads: Annotated[str | None, setting_option("Most threads of one run.", "1", NETWORK, "N")] = None
 
     batch_size: Annotated[str | None, setting_option("Examples in a step.", "128", TRAINING, "N")] = None
     epochs: Annotated[str | None, setting_option("Passes over the training set.", "100", TRAINING, "N")] = None

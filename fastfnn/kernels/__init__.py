@@ -1,17 +1,19 @@
 """Everything that is compiled, and nothing else; Python calls `run_steps`, `evaluate` and `logits`."""
 
-from fastfnn.kernels.panels import bind_rows
+from fastfnn.kernels.binding import bind_rows
 from fastfnn.kernels.steps import EVALUATION_BLOCK, evaluate, logits, run_steps
-from fastfnn.kernels.structures import Buffers, DenseRows, Inputs, Layout, Settings, SparseRows, Steps
+from fastfnn.kernels.structures import Buffers, Inputs, Layout, Part, Ranges, Rows, Settings, Share, Steps
 
 __all__ = [
     "EVALUATION_BLOCK",
     "Buffers",
-    "DenseRows",
     "Inputs",
     "Layout",
+    "Part",
+    "Ranges",
+    "Rows",
     "Settings",
-    "SparseRows",
+    "Share",
     "Steps",
     "bind_rows",
     "evaluate",

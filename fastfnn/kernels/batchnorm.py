@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.hidden import put
 from fastfnn.kernels.simd import at, first_lane, fma, load, splat, sqrt, store, total
 
 EPSILON = 1e-5
@@ -47,22 +46,22 @@ def forward_unit(
 
 
 @kernel
-def forward(layout, buffers, layer, z_at, y_at, tiles, count, like):
+def forward(block, layout, buffers, layer, z_at, y_at, tiles, like):
     """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics."""
     workspace, parameters = buffers.workspace, buffers.parameters
     lanes = len(like)
-    tile = layout.allocated_units[layer] * lanes
+    tile, first = layout.allocated_units[layer] * lanes, block.tile * layout.allocated_units[layer] * lanes
     for unit in range(layout.units[layer]):
         at_unit = unit * lanes
         workspace[layout.deviations[layer] + unit] = forward_unit(
             workspace,
             z_at + at_unit,
             y_at + at_unit,
-            layout.normalised[layer] + at_unit,
+            layout.normalised[layer] + first + at_unit,
             tile,
             tiles,
-            count,
-            layout.lane_mask,
+            block.size,
+            layout.lane_mask + block.tile * lanes,
             at(parameters, layout.scale[layer - 1] + unit),
             at(parameters, layout.shift[layer - 1] + unit),
             buffers.running,
@@ -93,7 +92,7 @@ def backward_unit(workspace, dy_at, normalised_at, tile, tiles, count, mask_at, 
 
 
 @kernel
-def backward(layout, buffers, layer, dy_at, tiles, count, accumulate, like):
+def backward(block, layout, buffers, layer, dy_at, tiles, like):
     """The gradient through the normalisation of a layer, in place; gradients of scale and shift."""
     workspace, gradients = buffers.workspace, buffers.gradients
     lanes = len(like)
@@ -101,17 +100,21 @@ def backward(layout, buffers, layer, dy_at, tiles, count, accumulate, like):
         dscale, dshift = backward_unit(
             workspace,
             dy_at + unit * lanes,
-            layout.normalised[layer] + unit * lanes,
+            layout.normalised[layer] + (block.tile * layout.allocated_units[layer] + unit) * lanes,
             layout.allocated_units[layer] * lanes,
             tiles,
-            count,
-            layout.lane_mask,
+            block.size,
+            layout.lane_mask + block.tile * lanes,
             at(buffers.parameters, layout.scale[layer - 1] + unit),
             at(workspace, layout.deviations[layer] + unit),
             like,
         )
-        put(gradients, layout.scale[layer - 1] + unit, dscale, accumulate)
-        put(gradients, layout.shift[layer - 1] + unit, dshift, accumulate)
+        scale_at, shift_at = layout.scale[layer - 1] + unit, layout.shift[layer - 1] + unit
+        if block.tile > 0:  # the first block of a batch sets the gradients, later ones add
+            dscale += gradients[scale_at]
+            dshift += gradients[shift_at]
+        gradients[scale_at] = dscale
+        gradients[shift_at] = dshift
 
 
 @kernel

@@ -24,6 +24,8 @@ import numpy
 import platformdirs
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 # Without the runtime that counts references to arrays: kernels allocate nothing, and counting costs atomic operations.
 # No fastmath: sums have the order that is written, NaN is seen. NumPy's error model: x / 0 is infinite, no exception.
@@ -37,8 +39,8 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 def sources_digest(folder: Path) -> str:
     """A digest of every kernel source, the options and the versions that compiled code follows from."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     versions = (numba.__version__, llvmlite.__version__, numpy.__version__, platform.python_version())
     environment = (numba.config.OPT, numba.config.BOUNDSCHECK, numba.config.DEBUGINFO_DEFAULT)
     digest.update(repr((sorted(OPTIONS.items()), versions, environment)).encode())
@@ -135,9 +137,54 @@ class KernelCache(FunctionCache):
             self.disable()
 
 
+class PartLibrary(JITCodeLibrary):
+    """The code of a function that only other compiled functions call: linked into theirs, and optimised there.
+
+    Numba would optimise it, with all that it calls, and make machine code of it that nobody runs, at every level of
+    calls anew.
+    """
+
+    @property
+    def codegen(self) -> Any:
+        """Takes the environment of a function that has an address, and does nothing with it."""
+        return NoEnvironments
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Nothing that could be called."""
+        return 0
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class NoEnvironments:
+    """Where Numba puts the constants that a function needs to make Python objects; kernels make none."""
+
+    @staticmethod
+    def set_env(name: str, environment: Any) -> None:
+        """Nothing is kept."""
+
+
+class PartCompiler(Compiler):
+    """Numba's compiler, with a `PartLibrary` for the code."""
+
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
+        code = PartLibrary(targetctx.codegen(), "part")
+        super().__init__(typingctx, targetctx, code if library is None else library, *rest)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compiles a function that other kernels call; it is part of their compiled code."""
-    return numba.njit(**OPTIONS, **WITHOUT_WRAPPERS)(function)
+    return numba.njit(**OPTIONS, **WITHOUT_WRAPPERS, pipeline_class=PartCompiler)(function)
+
+
+def inlined_kernel(function: Callable[..., Any]) -> Any:
+    """The same for a function so short, and called so often, that a call would cost more than it does."""
+    return numba.njit(**OPTIONS, **WITHOUT_WRAPPERS, forceinline=True, pipeline_class=PartCompiler)(function)
 
 
 def entry_point(function: Callable[..., Any]) -> Any:

@@ -1,80 +1,64 @@
-"""The first layer of a tile, panel by panel, by the compiled code for the kind of rows that the run has."""
+"""The first layer of a tile and of a batch, by the compiled code for the kind of rows that the run has."""
 
 from __future__ import annotations
 
-from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.optimizers import scale
 from fastfnn.kernels.simd import address, call_address, store, transpose
 
 
-@kernel
-def forward(inputs, order, position, count, layout, buffers, feature_scale, z_at, like):
-    """One tile: z (units, V) in the workspace from the rows of the examples order[position : position + count]."""
-    scratch, width, rows = buffers.scratch, layout.row_width, inputs.rows
-    weights = address(buffers.parameters)
-    for p in range(len(inputs.forward)):
-        unit = layout.panels[p, 2]
-        main_at, biases_at = layout.weights[0] + unit, layout.biases[0] + unit
-        call_address(
-            inputs.forward[p],
-            (
-                rows[0],
-                rows[1],
-                rows[2],
-                address(order),
-                len(order),
-                position,
-                count,
-                weights,
-                main_at,
-                layout.main_width,
-                layout.tail_weights,
-                address(scratch),
-                unit,
-                width,
-                feature_scale,
-                biases_at,
-                p == 0,
-            ),
-        )
-    for i in range(count * width, len(like) * width, len(like)):  # lanes without an example stay finite
-        store(like, scratch, i)
-    for unit in range(0, width, len(like)):
-        transpose(scratch, unit, width, buffers.workspace, z_at + unit * len(like), len(like), like)
-
-
-@kernel
-def rows_of_gradient(layout, buffers, dz_at, row, factor, like):
-    """One tile: writes factor * dz (units, V) as V rows, from row number `row` of the batch."""
-    width, target = layout.row_width, buffers.first_layer_rows
-    start = row * width
-    for unit in range(0, width, len(like)):
-        transpose(buffers.workspace, dz_at + unit * len(like), len(like), target, start + unit, width, like)
-    scale(target, start, start + len(like) * width, factor, like)
-
-
-@kernel
-def update(inputs, order, position, count, layout, target, dz):
-    """target += x.T @ dz for the whole batch: the weights themselves for plain SGD, else their gradient."""
+@inlined_kernel
+def rows_and_examples(inputs, order, end, position, count):
+    """What every function of the first layer is given first."""
     rows = inputs.rows
-    for p in range(len(inputs.update)):
-        unit = layout.panels[p, 2]
-        call_address(
-            inputs.update[p],
-            (
-                rows[0],
-                rows[1],
-                rows[2],
-                address(order),
-                len(order),
-                position,
-                count,
-                address(target),
-                layout.weights[0] + unit,
-                layout.main_width,
-                layout.tail_weights,
-                address(dz),
-                unit,
-                layout.row_width,
-            ),
-        )
+    return rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], address(order), end, position, count
+
+
+@inlined_kernel
+def forward(inputs, order, end, position, count, layout, buffers, feature_scale, z_at, like):
+    """One tile: z (units, V) in the workspace from the rows of the examples order[position : position + count]."""
+    width, lanes = layout.row_widths[1], len(like)
+    weights, scratch, rows = address(buffers.parameters), address(inputs.scratch), address(buffers.scratch)
+    given = rows_and_examples(inputs, order, end, position, count)
+    if inputs.dense_forward[0] != 0:
+        of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
+        call_address(inputs.dense_forward[0], (*given, *of_weights, rows, 0, width, scratch))
+    for p in range(layout.panels):
+        unit = layout.panel_units[p]
+        of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+        outputs = (feature_scale, layout.biases[0] + unit, rows, unit, width)
+        ahead = p == 0 and inputs.dense_forward[0] == 0
+        call_address(inputs.forward[p], (*given, *of_panel, *outputs, scratch, ahead))
+    for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
+        store(like, buffers.scratch, i)
+    for unit in range(0, width, lanes):
+        transpose(buffers.scratch, unit, width, lanes, buffers.workspace, z_at + unit * lanes, lanes, like)
+    for unit in range(layout.units[1], width):  # units that fill the last vector up stay 0
+        store(like, buffers.workspace, z_at + unit * lanes)
+
+
+@inlined_kernel
+def scale_rows(count, layout, buffers, first_row, factor, like):
+    """Multiplies the gradient of the first layer's outputs, as rows, by a factor."""
+    width = layout.row_widths[1]
+    begin = layout.rows[1] + first_row * width
+    scale(buffers.workspace, begin, begin + count * width, factor, like)
+
+
+@inlined_kernel
+def update(inputs, order, end, position, count, layout, target, workspace):
+    """target += x.T @ dz for the whole batch: the weights themselves for plain SGD, else their gradient.
+
+    Only for the features that are the thread's share.
+    """
+    share = inputs.share
+    given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
+    weights, scratch, rows, width = address(target), address(inputs.scratch), address(workspace), layout.row_widths[1]
+    if share[0] < share[1] and inputs.dense_update[0] != 0:
+        of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
+        call_address(inputs.dense_update[0], (*given, *of_weights, rows, layout.rows[1], width, scratch))
+    if share[3] >= 0 and inputs.update[0] != 0:
+        for p in range(layout.panels):
+            unit = layout.panel_units[p]
+            of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+            call_address(inputs.update[p], (*given, *of_panel, rows, layout.rows[1] + unit, width, scratch))

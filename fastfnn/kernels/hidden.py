@@ -1,90 +1,108 @@
 """Layers behind the first: linear and ReLU, forward and backward, on tiles.
 
-A unit of a tile is one vector, whose lanes are examples: nothing is horizontal until a weight gradient is complete.
+A unit of a tile is one vector, whose lanes are examples. The matrices of weights and of their gradients have rows of
+whole vectors, `stride` apart. Every product is computed as grids of sums that stay in registers.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.offsets import clamped, shifted
 from fastfnn.kernels.simd import (
-    fma_each,
+    REGISTER_BYTES,
+    REGISTERS,
+    add_loads,
+    fma_grid,
     greater,
+    lane_numbers,
     load,
+    load_grid,
+    not_below,
     outer_fma,
-    rectify_each,
+    rectify_grid,
     repeat,
     splat,
-    splat_each,
+    splat_grid,
     store,
-    store_each,
+    store_grid,
     store_totals,
-    total,
+    transpose,
     where,
 )
 
-
-@kernel
-def product_block(x, x_at, n_in, weights, weights_at, in_stride, out_stride, sums):
-    """Adds x[k] * weights[k * in_stride + j * out_stride], summed over k < n_in, to vector j of the block."""
-    lanes = len(sums[0])
-    for k in range(n_in):
-        sums = fma_each(load(x, x_at + k * lanes, sums[0]), weights, weights_at, out_stride, sums)
-        weights_at += in_stride
-    return sums
+ROOMY = REGISTERS * REGISTER_BYTES >= 2048  # room for a grid of 20 vectors and its factors
+GRID_TILES = 4 if ROOMY else 1
+GRID_VECTORS = 4 if ROOMY else 1
+TERMS_PER_PASS = 128  # of a product, so that what it reads of a few tiles stays in the nearest cache
 
 
-@kernel
-def linear_block(x, x_at, n_in, weights, weights_at, n_out, biases_at, out, out_at, rectify, like):
-    """A few units of `linear`: as many as `like` has vectors."""
-    sums = splat_each(weights, biases_at, 1, like)
-    sums = product_block(x, x_at, n_in, weights, weights_at, n_out, 1, sums)
-    if rectify:
-        sums = rectify_each(sums)
-    store_each(sums, out, out_at)
+class Product(NamedTuple):
+    """out[j] = biases[j] + the sum over k < n_in of x[k] * weights[k * step + j * stride], for tiles of x and out."""
 
-
-@kernel
-def linear(workspace, x_at, n_in, weights, weights_at, biases_at, out_at, n_out, rectify, like):
-    """One tile: out (H, V) = weights.T (H, K) @ x (K, V) + biases, through the ReLU if `rectify`."""
-    lanes = len(like)
-    j = 0
-    while n_out - j >= 5:
-        to = out_at + j * lanes
-        five = repeat(like, 5)
-        linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, five)
-        j += 5
-    to = out_at + j * lanes
-    if n_out - j == 4:
-        four = repeat(like, 4)
-        linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, four)
-    elif n_out - j == 3:
-        three = repeat(like, 3)
-        linear_block(
-            workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, three
-        )
-    elif n_out - j == 2:
-        two = repeat(like, 2)
-        linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, two)
-    elif n_out - j == 1:
-        one = repeat(like, 1)
-        linear_block(workspace, x_at, n_in, weights, weights_at + j, n_out, biases_at + j, workspace, to, rectify, one)
+    workspace: Any
+    x_at: int
+    x_tile: int  # from a tile to the next one
+    n_in: int
+    weights: Any
+    weights_at: int
+    step: int
+    stride: int
+    biases_at: int  # in the array of the weights; negative for none
+    out_at: int
+    out_tile: int
+    n_out: int
+    rectify: bool  # whether the result goes through the ReLU
 
 
 @kernel
-def linear_backward(workspace, dz_at, n_out, weights, weights_at, dx_at, n_in, like):
-    """One tile: dx (K, V) = weights (K, H) @ dz (H, V)."""
-    lanes = len(like)
-    k = 0
-    while n_in - k >= 5:
-        row = weights_at + k * n_out
-        dx = product_block(workspace, dz_at, n_out, weights, row, 1, n_out, repeat(like, 5))
-        store_each(dx, workspace, dx_at + k * lanes)
-        k += 5
-    while k < n_in:
-        row = weights_at + k * n_out
-        dx = product_block(workspace, dz_at, n_out, weights, row, 1, n_out, repeat(like, 1))
-        store_each(dx, workspace, dx_at + k * lanes)
-        k += 1
+def multiply_grid(product, tile, first, unit, like):
+    """Adds the terms from `first` on, as many as there are in a pass, to a grid of tiles and units."""
+    lanes = len(like[0][0])
+    workspace, weights = product.workspace, product.weights
+    last = min(first + TERMS_PER_PASS, product.n_in)
+    out_at = product.out_at + tile * product.out_tile + unit * lanes
+    sums = like
+    if first > 0:
+        sums = load_grid(workspace, out_at, product.out_tile, lanes, like)
+    elif product.biases_at >= 0:
+        sums = splat_grid(weights, product.biases_at + unit, 1, like)
+    x_at = product.x_at + tile * product.x_tile + first * lanes
+    weights_at = product.weights_at + first * product.step + unit * product.stride
+    for _ in range(first, last):
+        sums = fma_grid(workspace, x_at, product.x_tile, weights, weights_at, product.stride, sums)
+        x_at += lanes
+        weights_at += product.step
+    if product.rectify and last == product.n_in:
+        sums = rectify_grid(sums)
+    store_grid(sums, workspace, out_at, product.out_tile, lanes)
+
+
+@kernel
+def multiply_tiles(product, tile, five, one):
+    """`multiply` for the tiles from `tile` on that a grid has rows."""
+    for first in range(0, product.n_in, TERMS_PER_PASS):
+        unit = 0
+        while product.n_out - unit >= len(five[0]):
+            multiply_grid(product, tile, first, unit, five)
+            unit += len(five[0])
+        while unit < product.n_out:
+            multiply_grid(product, tile, first, unit, one)
+            unit += 1
+
+
+@kernel
+def multiply(product, tiles, like):
+    """Computes a product for consecutive tiles."""
+    tile = 0
+    five, one = repeat(like, 5), repeat(like, 1)
+    while tiles - tile >= GRID_TILES:
+        multiply_tiles(product, tile, repeat(five, GRID_TILES), repeat(one, GRID_TILES))
+        tile += GRID_TILES
+    while tile < tiles:
+        multiply_tiles(product, tile, repeat(five, 1), repeat(one, 1))
+        tile += 1
 
 
 @kernel
@@ -113,61 +131,104 @@ def relu_backward(workspace, da_at, a_at, count, scale, like):
 
 
 @kernel
-def put(gradients, position, value, accumulate):
-    """Sets a gradient, or adds to it: the first block of a batch sets, later ones add."""
-    if accumulate:
-        gradients[position] += value
-    else:
-        gradients[position] = value
+def rows_of_tile(workspace, x_at, n, target, to, stride, like):
+    """Writes the units (n, V) of a tile as V rows of n values, filled up with zeros to whole vectors."""
+    for unit in range(0, n, len(like)):
+        transpose(workspace, x_at + unit * len(like), len(like), n - unit, target, to + unit, stride, like)
+
+
+class WeightGradient(NamedTuple):
+    """gradients (K, H) = x.T @ dz over examples of a batch, for the rows first_row..last_row-1."""
+
+    workspace: Any
+    x_at: int
+    x_tile: int
+    dz_at: int
+    dz_tile: int
+    n_out: int
+    first_row: int
+    last_row: int
+    gradients: Any
+    gradients_at: int
+    stride: int
 
 
 @kernel
-def clamped(base, first, count, lanes):
-    """Offsets of the vectors first..first+3, those past `count` replaced by the last one."""
-    last = count - 1
-    return (
-        base + min(first, last) * lanes,
-        base + min(first + 1, last) * lanes,
-        base + min(first + 2, last) * lanes,
-        base + min(first + 3, last) * lanes,
-    )
+def gradient_by_tiles(product, tiles, scratch, like, four):
+    """A weight gradient from x and dz as tiles: 4 x 4 products, which are summed over their lanes in the end.
 
-
-@kernel
-def shifted(offsets, distance):
-    """Four offsets further on."""
-    a, b, c, d = offsets
-    return a + distance, b + distance, c + distance, d + distance
-
-
-@kernel
-def weight_gradient(
-    workspace, x_at, x_tile, n_in, dz_at, dz_tile, n_out, tiles, gradients, gradients_at, accumulate, scratch, like
-):
-    """gradients (K, H) = x.T @ dz, summed over the lanes of all tiles of a block; added to if `accumulate`.
-
-    4 x 4 products stay in registers over all tiles and are summed over their lanes once.
+    `four` is an example of a vector of four lanes.
     """
     lanes = len(like)
-    for k in range(0, n_in, 4):
-        for j in range(0, n_out, 4):
-            x, dz = clamped(x_at, k, n_in, lanes), clamped(dz_at, j, n_out, lanes)
+    for k in range(product.first_row, product.last_row, 4):
+        for j in range(0, product.n_out, 4):
+            x = clamped(product.x_at, k, product.last_row, lanes)
+            dz = clamped(product.dz_at, j, product.n_out, lanes)
             products = repeat(like, 16)
             for _ in range(tiles):
-                products = outer_fma(workspace, x, workspace, dz, products)
-                x, dz = shifted(x, x_tile), shifted(dz, dz_tile)
+                products = outer_fma(product.workspace, x, product.workspace, dz, products)
+                x, dz = shifted(x, product.x_tile), shifted(dz, product.dz_tile)
             store_totals(products, scratch, 0)
-            for p in range(min(4, n_in - k)):
-                for q in range(min(4, n_out - j)):
-                    to = gradients_at + (k + p) * n_out + j + q
-                    put(gradients, to, scratch[4 * p + q], accumulate)
+            to = product.gradients_at + k * product.stride + j
+            for p in range(min(4, product.last_row - k)):
+                store(load(scratch, 4 * p, four), product.gradients, to + p * product.stride)
 
 
 @kernel
-def bias_gradient(workspace, dz_at, dz_tile, n_out, tiles, gradients, gradients_at, accumulate, like):
-    """gradients (H,) = dz summed over the examples of all tiles of a block; added to if `accumulate`."""
-    for j in range(n_out):
-        sums = like
-        for t in range(tiles):
-            sums = sums + load(workspace, dz_at + t * dz_tile + j * len(like), like)
-        put(gradients, gradients_at + j, total(sums), accumulate)
+def rows_grid(product, begin, end, k, unit, grid):
+    """Adds the examples begin..end-1 to a grid of a weight gradient: its rows are vectors of units, its columns k."""
+    lanes = len(grid[0][0])
+    workspace, gradients = product.workspace, product.gradients
+    at = product.gradients_at + k * product.stride + unit
+    if begin > 0:
+        grid = load_grid(gradients, at, lanes, product.stride, grid)
+    dz_at = product.dz_at + begin * product.dz_tile + unit
+    for tile in range(begin, end, lanes):
+        x_at = product.x_at + tile // lanes * product.x_tile + k * lanes
+        for _ in range(min(lanes, end - tile)):
+            grid = fma_grid(workspace, dz_at, lanes, workspace, x_at, lanes, grid)
+            dz_at += product.dz_tile
+            x_at += 1
+    store_grid(grid, gradients, at, lanes, product.stride)
+
+
+@kernel
+def rows_panel(product, examples, unit, five, one):
+    """A weight gradient for a few vectors of units; a pass at a time, whose rows of dz stay in the nearest cache."""
+    for begin in range(0, examples, TERMS_PER_PASS):
+        end = min(begin + TERMS_PER_PASS, examples)
+        k = product.first_row
+        while product.last_row - k >= len(five[0]):
+            rows_grid(product, begin, end, k, unit, five)
+            k += len(five[0])
+        while k < product.last_row:
+            rows_grid(product, begin, end, k, unit, one)
+            k += 1
+
+
+@kernel
+def gradient_by_rows(product, examples, like):
+    """A weight gradient from x as tiles and dz as rows, `dz_tile` apart: nothing is summed over lanes."""
+    five, one = repeat(like, 5), repeat(like, 1)
+    lanes, unit = len(like), 0
+    while product.n_out - unit > (GRID_VECTORS - 1) * lanes:
+        rows_panel(product, examples, unit, repeat(five, GRID_VECTORS), repeat(one, GRID_VECTORS))
+        unit += GRID_VECTORS * lanes
+    while unit < product.n_out:
+        rows_panel(product, examples, unit, repeat(five, 1), repeat(one, 1))
+        unit += lanes
+
+
+@kernel
+def bias_gradient(workspace, dz_at, dz_tile, n_out, tiles, gradients, gradients_at, scratch, like):
+    """gradients (H,) = dz summed over the examples of consecutive tiles; zeros behind them, to sixteen."""
+    lanes = len(like)
+    numbers = lane_numbers(like)
+    for unit in range(0, n_out, 16):
+        sums = repeat(like, 16)
+        for tile in range(tiles):
+            sums = add_loads(workspace, dz_at + tile * dz_tile + unit * lanes, lanes, sums)
+        store_totals(sums, scratch, 0)
+        for i in range(0, 16, lanes):
+            behind = not_below(numbers, splat(max(0, n_out - unit - i), numbers))
+            store(where(behind, like, load(scratch, i, like)), gradients, gradients_at + unit + i)

@@ -54,11 +54,15 @@ def softmax_cross_entropy(workspace, logits_at, classes, labels, order, position
 
 @kernel
 def sum_of_losses(sums, shifted, count, scratch):
-    """log(sums) - shifted, added over the first `count` lanes in float64."""
+    """log(sums) - shifted, added over the first `count` lanes in float64.
+
+    The logarithm is taken of the product: every factor is between 1 and the number of classes.
+    """
     lanes = len(sums)
     store(sums, scratch, 0)
     store(shifted, scratch, lanes)
-    loss = 0.0
+    product, loss = 1.0, 0.0
     for lane in range(count):
-        loss += math.log(np.float64(at(scratch, lane))) - np.float64(at(scratch, lanes + lane))
-    return loss
+        product *= np.float64(at(scratch, lane))
+        loss -= np.float64(at(scratch, lanes + lane))
+    return math.log(product) + loss

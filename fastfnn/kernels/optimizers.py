@@ -1,4 +1,7 @@
-"""One step of an optimiser on a range of the parameters; ranges begin and end at whole vectors."""
+"""One step of an optimiser on a range of the parameters; ranges begin and end at whole vectors.
+
+After it, the gradients of the range are zeros.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ from fastfnn.kernels.structures import ADAMW, MOMENTUM, NESTEROV, SGD
 
 
 @kernel
-def penalised(gradients, parameters, i, decay, like):
-    """The gradient with that of the penalty, decay * w."""
-    return fma(splat(decay, like), load(parameters, i, like), load(gradients, i, like))
+def take(gradients, parameters, i, decay, like):
+    """The gradient with that of the penalty, decay * w; leaves zeros, which the next step adds to."""
+    gradient = load(gradients, i, like)
+    store(like, gradients, i)
+    return fma(splat(decay, like), load(parameters, i, like), gradient)
 
 
 @kernel
 def sgd(parameters, gradients, begin, end, rate, decay, like):
     """w -= rate * dw."""
     for i in range(begin, end, len(like)):
-        dw = penalised(gradients, parameters, i, decay, like)
+        dw = take(gradients, parameters, i, decay, like)
         store(fma(splat(-rate, like), dw, load(parameters, i, like)), parameters, i)
 
 
@@ -25,7 +30,7 @@ def sgd(parameters, gradients, begin, end, rate, decay, like):
 def momentum(parameters, gradients, velocity, begin, end, rate, decay, mu, nesterov, like):
     """Polyak's momentum, or Nesterov's with the look-ahead folded into the gradient (Sutskever et al. 2013)."""
     for i in range(begin, end, len(like)):
-        dw = penalised(gradients, parameters, i, decay, like)
+        dw = take(gradients, parameters, i, decay, like)
         v = fma(splat(mu, like), load(velocity, i, like), dw)
         store(v, velocity, i)
         direction = fma(splat(mu, like), v, dw) if nesterov else v
@@ -40,7 +45,7 @@ def adam(parameters, gradients, first, second, begin, end, rate, decay, step, se
     correction2 = 1 / (1 - settings.beta2**step)
     for i in range(begin, end, len(like)):
         w = load(parameters, i, like)
-        dw = penalised(gradients, parameters, i, 0.0 if decoupled else decay, like)
+        dw = take(gradients, parameters, i, 0.0 if decoupled else decay, like)
         m = fma(splat(settings.beta1, like), load(first, i, like), splat(1 - settings.beta1, like) * dw)
         v = fma(splat(settings.beta2, like), load(second, i, like), splat(1 - settings.beta2, like) * dw * dw)
         store(m, first, i)

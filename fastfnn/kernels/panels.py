@@ -1,138 +1,125 @@
-"""The first layer's code for one kind of rows and one panel, compiled on its own and called through its address.
+"""The first layer's features that are listed where they are not zero, for a range of units.
 
-Rows come in many kinds and panels in many widths; compiled into the steps, every pair would be compiled for every run.
-So the steps know neither: they call what they are given, and a run compiles the pairs that it needs.
+A panel is a range of units whose sums fit the registers: `main` is an example of its wide vectors and `tail` of its
+narrow ones, None where it has none. Weights lie feature by feature, and only those of listed features are touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
-from threading import Lock
-from typing import Any
-
 import numpy as np
-from numba import from_dtype, types
 
-from fastfnn.kernels import dense_input, sparse_input
-from fastfnn.kernels.compilation import INTERPRETED, compile_callback
-from fastfnn.kernels.simd import array_at, zeros
-from fastfnn.kernels.structures import DenseRows, Examples, Inputs, Layout, Outputs, Panel, SparseRows
-
-Rows = SparseRows | DenseRows
+from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.rows import ROWS_AHEAD, columns_start, convert_listed, prefetch_row, row_count, row_start
+from fastfnn.kernels.simd import at, fma, load, narrow, splat, store
 
 
-def forward_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callable[..., None]:
-    """`forward_panel` for a kind of rows and a panel; its closure holds numbers alone, so that it can be cached."""
+@kernel
+def add_feature(x_array, x_at, feature, panel, main_sums, tail_sums, main, tail):
+    """Adds a value times its feature's weights to the sums of a panel."""
+    j = np.intp(feature)
+    if main is not None:
+        x = splat(at(x_array, x_at), main)
+        main_sums = fma(x, load(panel.values, panel.main_at + j * panel.main_stride, main), main_sums)
+        if tail is not None:
+            v = load(panel.values, panel.tail_at + j * len(tail), tail)
+            tail_sums = fma(narrow(x, tail), v, tail_sums)
+    elif tail is not None:
+        v = load(panel.values, panel.tail_at + j * len(tail), tail)
+        tail_sums = fma(splat(at(x_array, x_at), tail), v, tail_sums)
+    return main_sums, tail_sums
 
-    # fmt: off
-    def forward(
-        rows0, rows1, rows2, order, n, first, count, weights, main_at, main_stride, tail_at, z, z_at, z_stride,
-        scale, biases_at, ahead,
-    ):
-        # fmt: on
-        panel = Panel(array_at(weights, 1), main_at, main_stride, tail_at)
-        examples = Examples(array_at(order, n), first, count)
-        outputs = Outputs(array_at(z, 1), z_at, z_stride)
-        main, tail = zeros(panel.values, main_bytes), zeros(panel.values, tail_bytes)
-        if is_sparse:
-            compressed = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
-            sparse_input.forward_panel(compressed, examples, panel, scale, biases_at, outputs, ahead, main, tail)
+
+@kernel
+def add_products(rows, example, panel, main_sums, tail_sums, scratch, main, tail, like):
+    """The sums of a panel plus the products of an example's listed features.
+
+    Four features at a time, each into sums of its own, so that no multiply-add waits for the one before it.
+    """
+    start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
+    columns, c = rows.columns, columns_start(rows, start, count)
+    convert_listed(rows, start, count, scratch, 0, like)
+    a0, a1, a2, a3 = main_sums, main, main, main
+    b0, b1, b2, b3 = tail_sums, tail, tail, tail
+    for k in range(0, count, 4):
+        a0, b0 = add_feature(scratch, k, at(columns, c + k), panel, a0, b0, main, tail)
+        a1, b1 = add_feature(scratch, k + 1, at(columns, c + k + 1), panel, a1, b1, main, tail)
+        a2, b2 = add_feature(scratch, k + 2, at(columns, c + k + 2), panel, a2, b2, main, tail)
+        a3, b3 = add_feature(scratch, k + 3, at(columns, c + k + 3), panel, a3, b3, main, tail)
+    if main is not None:
+        a0 = (a0 + a1) + (a2 + a3)
+    if tail is not None:
+        b0 = (b0 + b1) + (b2 + b3)
+    return a0, b0
+
+
+@kernel
+def forward_panel(rows, examples, panel, scale, biases_at, z, scratch, ahead, main, tail, like):
+    """z = scale * (z + products of the listed features) + biases, for the examples and the units of one panel.
+
+    What is in z counts only where there are dense features. Rows that will be needed soon are prefetched if `ahead`.
+    """
+    width = 0
+    if main is not None:
+        width = len(main)
+    for i in range(examples.size):
+        position = examples.first + i
+        if ahead:
+            prefetch_row(rows, examples.order, position + ROWS_AHEAD, examples.end)
+        z_at = z.at + i * z.stride
+        main_sums, tail_sums = main, tail
+        if rows.dense > 0:
+            if main is not None:
+                main_sums = load(z.values, z_at, main)
+            if tail is not None:
+                tail_sums = load(z.values, z_at + width, tail)
+        if rows.records:
+            example = at(examples.order, position)
+            main_sums, tail_sums = add_products(rows, example, panel, main_sums, tail_sums, scratch, main, tail, like)
+        if main is not None:
+            store(fma(splat(scale, main), main_sums, load(panel.values, biases_at, main)), z.values, z_at)
+        if tail is not None:
+            biases = load(panel.values, biases_at + width, tail)
+            store(fma(splat(scale, tail), tail_sums, biases), z.values, z_at + width)
+
+
+@kernel
+def update_example(x, columns, columns_at, count, panel, dz, dz_at, main, tail):
+    """panel[columns] += outer(x, dz), for one example."""
+    target = panel.values
+    if main is not None:
+        d = load(dz, dz_at, main)
+        if tail is not None:
+            e = load(dz, dz_at + len(main), tail)
+            for k in range(count):
+                j = np.intp(at(columns, columns_at + k))
+                value = splat(at(x, k), main)
+                to = panel.main_at + j * panel.main_stride
+                store(fma(value, d, load(target, to, main)), target, to)
+                to = panel.tail_at + j * len(tail)
+                store(fma(narrow(value, tail), e, load(target, to, tail)), target, to)
         else:
-            dense = DenseRows(array_at(rows2, 1), rows0)
-            dense_input.forward_panel(dense, examples, panel, scale, biases_at, outputs, ahead, main, tail)
-
-    return forward
-
-
-def update_function(is_sparse: bool, main_bytes: int, tail_bytes: int) -> Callable[..., None]:
-    """`update_panel` for a kind of rows and a panel, likewise."""
-
-    # fmt: off
-    def update(
-        rows0, rows1, rows2, order, n, first, count, target, main_at, main_stride, tail_at, dz, dz_at, dz_stride,
-    ):
-        # fmt: on
-        panel = Panel(array_at(target, 1), main_at, main_stride, tail_at)
-        examples = Examples(array_at(order, n), first, count)
-        gradient = Outputs(array_at(dz, 1), dz_at, dz_stride)
-        main, tail = zeros(panel.values, main_bytes), zeros(panel.values, tail_bytes)
-        if is_sparse:
-            compressed = SparseRows(array_at(rows0, 1), array_at(rows1, 1), array_at(rows2, 1))
-            sparse_input.update_panel(compressed, examples, panel, gradient, main, tail)
-        else:
-            dense = DenseRows(array_at(rows2, 1), rows0)
-            dense_input.update_panel(dense, examples, panel, gradient, main, tail)
-
-    return update
+            for k in range(count):
+                to = panel.main_at + np.intp(at(columns, columns_at + k)) * panel.main_stride
+                store(fma(splat(at(x, k), main), d, load(target, to, main)), target, to)
+    elif tail is not None:
+        e = load(dz, dz_at, tail)
+        for k in range(count):
+            to = panel.tail_at + np.intp(at(columns, columns_at + k)) * len(tail)
+            store(fma(splat(at(x, k), tail), e, load(target, to, tail)), target, to)
 
 
-def pointer(dtype: Any) -> Any:
-    """Numba's type of a pointer to values of a NumPy dtype."""
-    return types.CPointer(from_dtype(np.dtype(dtype)))
-
-
-def signature(rows: Rows, dtype: Any, direction: str) -> Any:
-    """The signature of a forward or an update function for this kind of rows and this dtype of the network."""
-    word, order, reals = types.int64, pointer(np.int64), pointer(dtype)
-    if isinstance(rows, SparseRows):
-        kind = (pointer(np.int64), pointer(rows.columns.dtype), pointer(rows.values.dtype))
-    else:
-        kind = (word, word, pointer(rows.values.dtype))
-    common = (*kind, order, word, word, word, reals, word, word, word, reals, word, word)
-    return types.void(*common, types.float64, word, word) if direction == "forward" else types.void(*common)
-
-
-MAKERS = {"forward": forward_function, "update": update_function}
-
-
-# Two threads that miss the memo at once would each compile, and the loser's code would have no owner but its caller.
-_compiling = Lock()
-
-
-@cache
-def compiled(direction: str, is_sparse: bool, main_bytes: int, tail_bytes: int, signature: Any) -> Any:
-    """The compiled function, kept for the life of the process because steps hold only its address."""
-    return compile_callback(MAKERS[direction](is_sparse, main_bytes, tail_bytes), signature)
-
-
-def bind_rows(rows: Rows, layout: Layout, dtype: Any, *, training: bool) -> Inputs:
-    """What the steps need of the first layer; `rows` must outlive it. Updates are compiled only for training."""
-    itemsize = np.dtype(dtype).itemsize
-    functions: dict[str, Any] = {}
-    for direction in ("forward", "update"):
-        needed = layout.panels if training or direction == "forward" else layout.panels[:0]
-        functions[direction] = [
-            _function(rows, direction, int(main) * itemsize, int(tail) * itemsize, dtype) for main, tail, _ in needed
-        ]
-    if INTERPRETED:
-        return Inputs((rows, None, None), functions["forward"], functions["update"])
-    addresses = {name: np.array([f.address for f in found], dtype=np.int64) for name, found in functions.items()}
-    return Inputs(_addresses(rows), addresses["forward"], addresses["update"])
-
-
-def _function(rows: Rows, direction: str, main_bytes: int, tail_bytes: int, dtype: Any) -> Any:
-    is_sparse = isinstance(rows, SparseRows)
-    if not INTERPRETED:
-        with _compiling:
-            return compiled(direction, is_sparse, main_bytes, tail_bytes, signature(rows, dtype, direction))
-    panel = getattr(sparse_input if is_sparse else dense_input, f"{direction}_panel")
-    registers = [zeros(np.empty(0, dtype), size) for size in (main_bytes, tail_bytes)]
-    return partial(_interpreted, panel, registers)
-
-
-def _interpreted(panel: Any, registers: list[Any], rows: Rows, *words: Any) -> None:
-    """What a compiled function does, on the arrays themselves instead of their addresses."""
-    _, _, order, _, first, count, values, main_at, main_stride, tail_at, outputs, outputs_at, stride, *rest = words
-    outputs = Outputs(outputs, outputs_at, stride)
-    examples, where = Examples(order, first, count), Panel(values, main_at, main_stride, tail_at)
-    scale_and_biases, ahead = rest[:2], rest[2:]
-    panel(rows, examples, where, *scale_and_biases, outputs, *ahead, *registers)
-
-
-def _addresses(rows: Rows) -> Any:
-    if isinstance(rows, SparseRows):
-        words = [array.ctypes.data for array in rows]
-    else:
-        words = [rows.features, 0, rows.values.ctypes.data]
-    return np.array(words, dtype=np.int64)
+@kernel
+def update_panel(rows, examples, share, panel, dz, scratch, main, tail, like):
+    """panel += x.T @ dz, summed over the examples in their order, for a panel's units and a share of features."""
+    for i in range(examples.size):
+        position = examples.first + i
+        prefetch_row(rows, examples.order, position + ROWS_AHEAD, examples.first + examples.size)
+        example = at(examples.order, position)
+        start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
+        cut_at = example * share.cuts_stride
+        first = np.intp(at(share.cuts, cut_at)) if share.cuts_stride > 0 else 0
+        last = np.intp(at(share.cuts, cut_at + 1)) if share.cuts_stride > 0 else count
+        convert_listed(rows, start + first, last - first, scratch, 0, like)
+        columns_at = columns_start(rows, start, count) + first
+        dz_at = dz.at + i * dz.stride
+        update_example(scratch, rows.columns, columns_at, last - first, panel, dz.values, dz_at, main, tail)

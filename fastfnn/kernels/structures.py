@@ -21,31 +21,72 @@ BATCHNORM_OFF, BATCHNORM_BEFORE, BATCHNORM_AFTER = range(3)
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 
 
-class SparseRows(NamedTuple):
-    """Compressed rows: row i has values[offsets[i] : offsets[i + 1]] in the same range of columns."""
+class Rows(NamedTuple):
+    """Rows of features in two groups: the first `dense` ones all have a value, of the others those that are not zero.
 
-    offsets: Integers  # (N + 1,)
-    columns: NDArray[Any]  # (non-zeros,) uint16 or uint32
-    values: NDArray[Any]  # (non-zeros,) uint8, float32 or float64
+    Without records, rows are those of a matrix (N, K) of dense features alone. With records, row i begins at
+    values[entries[2 * i]] and has `dense` values, a multiple of 16, then those of entries[2 * i + 1] listed features, a
+    multiple of four, and then their columns, counted from the first feature that is not dense. Listed features are
+    filled up with zeros of the column behind the last one.
+    """
+
+    entries: Integers  # (2 N,) with records
+    columns: NDArray[Any]  # the records as uint16 or uint32
+    values: NDArray[Any]  # the records, or the matrix, as uint8, float32 or float64
+    dense: int
+    records: int  # 0 or 1
+    stride: int  # room that a row needs in the scratch memory: most values of either group, to whole vectors
 
 
-class DenseRows(NamedTuple):
-    """Rows one after the other."""
+class Share(NamedTuple):
+    """The first layer's features that one thread updates."""
 
-    values: NDArray[Any]  # (N * K,) uint8, float32 or float64
-    features: int  # K
+    feature_begin: int  # of the dense ones, padded: whole vectors
+    feature_end: int
+    cuts: NDArray[np.int32]  # of the listed ones: example i has those from cuts[i * cuts_stride] to the next entry
+    cuts_stride: int  # 0 where it has all of them, negative where it has none
+
+
+class Ranges(NamedTuple):
+    """Ranges of the parameters in whole vectors, begin and end, unless it is said otherwise."""
+
+    size: int  # how many
+    numbers: Integers  # two a range, one range after the other
+
+
+class Part(NamedTuple):
+    """What one thread of a team does."""
+
+    thread: int
+    threads: int
+    first_layer: Ranges  # of the first layer's weights
+    weights: Ranges  # of later weights
+    others: Ranges  # of biases and batch norm: all of them, for one of the threads
+    rows: Ranges  # of the rows of later weights, the same as `weights`: layer, first row, last row
+    flags: Integers  # arrivals of each thread at the barrier, and whether the team is dissolved; see `team`
+    give_way: Any  # address of a function that offers the core to other threads; 0 where there is none
 
 
 class Examples(NamedTuple):
-    """The examples order[first : first + size]; those behind them come next."""
+    """The examples order[first : first + size]; those behind them, to `end`, come next."""
 
     order: Integers
+    end: int
     first: int
     size: int
 
 
+class DenseWeights(NamedTuple):
+    """The weights of the dense features, or their gradient, somewhere in `values`: a unit after the other."""
+
+    values: Reals
+    at: int
+    stride: int
+    units: int
+
+
 class Panel(NamedTuple):
-    """The weights between all features and the units of one panel, or their gradient, somewhere in `values`."""
+    """The weights between the listed features and the units of one panel, or their gradient, somewhere in `values`."""
 
     values: Reals
     main_at: int  # offset of feature 0's wide vector
@@ -54,7 +95,7 @@ class Panel(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The first layer's outputs for the units of one panel, or their gradient: an example a row."""
+    """The first layer's outputs, for all units or those of one panel, or their gradient: an example a row."""
 
     values: Reals
     at: int  # offset of the first example's first unit
@@ -62,30 +103,43 @@ class Outputs(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """The rows without their type, and the compiled code that knows it; see `panels`."""
+    """The rows without their type, and the compiled code that knows it; see `binding`."""
 
-    rows: Any  # (3,) addresses of a SparseRows' arrays, or features, 0 and the address of a DenseRows' values
-    forward: Any  # (panels,) addresses of the forward functions
-    update: Any  # (panels,) addresses of the update functions; empty where there is no training
+    rows: Any  # the fields of a `Rows`, addresses in place of arrays
+    share: Any  # the fields of a `Share`, likewise
+    dense_forward: Any  # (1,) address of the forward function for dense features; 0 where there are none
+    dense_update: Any  # (1,) likewise; 0 where there is no training
+    forward: Any  # (panels,) addresses of the forward functions for listed features, which finish the outputs
+    update: Any  # (panels,) likewise; 0 where there are none, or no training
+    scratch: Reals  # rows in the network's dtype, and sums
 
 
 class Layout(NamedTuple):
     """Where things are. All offsets count elements.
 
-    First-layer weights are input-major in two parts: whole vectors, `main_width` units a feature, and what remains, as
-    the half or quarter vector that holds it, `tail_width` units a feature. Later weights are (K, H) matrices.
+    First-layer weights of dense features are a matrix (H, dense_stride); see `DenseWeights`. Those of listed features
+    are input-major in two parts: whole vectors, `main_width` units a feature, and what remains, as the half or quarter
+    vector that holds it, `tail_width` units a feature. Later weights are (K, H) matrices whose rows are filled up with
+    zeros to whole vectors.
+
+    The workspace has room for a whole batch. Gradients of a layer's linear outputs are rows too where it pays: the
+    first layer's an example a row, later ones a lane of a tile a row.
     """
 
+    depth: int  # L
     units: Integers  # (L + 1,) units of each layer, features first
-    weights: Integers  # (L,) offsets in the parameters
+    dense_weights: int  # offset of the first layer's weights of dense features
+    dense_stride: int
+    weights: Integers  # (L,) offsets in the parameters, for the first layer of the listed features' whole vectors
     biases: Integers  # (L,)
     scale: Integers  # (L - 1,) with batch norm
     shift: Integers  # (L - 1,)
     main_width: int
     tail_width: int
-    tail_weights: int  # offset of the first layer's second part
-    panels: Integers  # (panels, 3): units in wide vectors, units in the narrow one of the tail, first unit
-    row_width: int  # units of the first layer, rounded up to whole vectors
+    tail_weights: int  # offset of the narrow ones
+    panels: int
+    panel_units: Integers  # (panels,) the first unit of each panel
+    row_widths: Integers  # (L + 1,) from a row of values of a layer's units to the next one: later weights, gradients
     weights_end: int  # weights end here, biases and batch norm follow
     parameters_end: int
     allocated_units: Integers  # (L + 1,) units of each layer for which the workspace has room
@@ -94,10 +148,14 @@ class Layout(NamedTuple):
     rectified: Integers  # (L + 1,) outputs of the ReLU where batch norm follows it
     normalised: Integers  # (L + 1,)
     deviations: Integers  # (L + 1,) one over the standard deviation, a number a unit
-    lane_mask: int  # (tiles, V) ones for the examples of the block, zeros behind them
+    rows: Integers  # (L + 1,) gradients as rows; negative where there are none
+    partial_weights: Integers  # (L,) offsets in the partial gradients; negative for layers whose gradients are rows
+    partial_biases: Integers  # (L,)
+    partial_size: int  # of a block
+    lane_mask: int  # (tiles, V) ones for the examples of a block, zeros behind them
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
-    block: int  # most examples of a block
+    block: int  # examples of every block of a batch but the last one
 
 
 class Buffers(NamedTuple):
@@ -105,12 +163,14 @@ class Buffers(NamedTuple):
 
     parameters: Reals
     gradients: Reals  # laid out as the parameters
+    partials: Reals  # (blocks, partial_size) gradients of narrow layers and of biases, block by block
     first_moment: Reals  # likewise; empty where the optimiser has none
     second_moment: Reals
     running: Reals  # running means and variances
     workspace: Reals
-    first_layer_rows: Reals  # (B, row_width) gradients of the first layer's outputs, an example a row
-    scratch: Reals  # (V * row_width + 4 * V,)
+    losses: NDArray[np.float64]  # (tiles,) of the examples of each tile
+    correct: Integers  # (tiles,)
+    scratch: Reals  # (V * row_widths[1] + 4 * V,)
     counters: NDArray[np.uint32]  # (V,) example numbers of a tile
     factor: NDArray[np.float64]  # (1,) the first layer's weights are this times what is stored
 

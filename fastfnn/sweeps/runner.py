@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def run_sweep(
         executor: any `concurrent.futures.Executor`. By default threads of this process, which share the data and work
             in parallel because the kernels release the interpreter's lock. Other than threads get pickled data, cannot
             be told to stop, and report no progress within a run.
-        jobs: runs at a time; by default the cores that this process may use.
+        jobs: runs at a time; by default the cores that this process may use, divided by the threads of a run.
         observer: called with each event (see `fastfnn.sweeps.events`) in the calling thread.
 
     Raises:
@@ -71,7 +71,7 @@ def run_sweep(
         plan = plan_runs(sweep, data.fingerprint)
         finished = opened.finished_ids()
         missing = in_order_of_execution((run for run in plan if run.run_id not in finished), sweep.seeds)
-        jobs = _jobs(executor, jobs, len(missing))
+        jobs = _jobs(executor, jobs, missing)
         notify(SweepStarted(len(plan), len(plan) - len(missing), tuple(missing), jobs))
         if missing:
             opened.set_environment(describe_environment(jobs))
@@ -87,10 +87,11 @@ def _ignore(event: Event) -> None:
     """The observer of those who want none."""
 
 
-def _jobs(executor: Executor | None, jobs: int | None, runs: int) -> int | None:
+def _jobs(executor: Executor | None, jobs: int | None, runs: Sequence[PlannedRun]) -> int | None:
     """Runs at a time, None when only a foreign executor knows."""
     if executor is None:
-        return max(1, min(jobs or usable_cores(), runs))
+        threads = max((run.config.threads for run in runs), default=1)
+        return max(1, min(jobs or usable_cores() // threads, len(runs)))
     return jobs or getattr(executor, "_max_workers", None)
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import platform
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matrices import mixed_matrix
 from numpy.typing import NDArray
+from processes import run_python
 
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, load_dataset
@@ -37,10 +36,9 @@ each_run = pytest.mark.parametrize("options", RUNS.values(), ids=RUNS.keys())
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    """307 images with more zeros than other values."""
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 4, 307)
-    X = generator.integers(0, 256, (307, 30), dtype=np.uint8) * (generator.random((307, 30)) < 0.3)
+    """307 images with dense and with listed features."""
+    labels = np.random.default_rng(0).integers(0, 4, 307)
+    X = mixed_matrix(307)
     X[np.arange(307), labels] = 200
     return Dataset.from_arrays(X, labels, validation=61, test=(X[:50], labels[:50]))
 
@@ -120,10 +118,9 @@ def test_evaluation_does_not_depend_on_the_batch_size_in_use(data: Dataset, opti
 
 def prediction_rows() -> NDArray[np.uint8]:
     """300 rows, of which every third has no zeros."""
-    generator = np.random.default_rng(1)
-    sparse = generator.random((300, 30)) < 0.2
-    sparse[::3] = True
-    return generator.integers(1, 256, (300, 30), dtype=np.uint8) * sparse
+    X = mixed_matrix(300, seed=1)
+    X[::3] |= 1
+    return X
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -139,28 +136,29 @@ def test_prediction_of_a_row_does_not_depend_on_the_others(data: Dataset, hidden
     np.testing.assert_array_equal(network.predict_proba(X[::3]), together[::3])
 
 
-def digest_of_short_runs() -> str:
-    """SHA-256 of the parameters after 20 steps on digits, from sparse and from dense rows."""
-    digest = hashlib.sha256()
-    digits = load_dataset("digits")
-    for kind in ("sparse", "dense"):
+def digests_of_short_runs() -> list[str]:
+    """SHA-256 of the parameters after 20 steps on digits, for each kind of rows."""
+    digests, digits = [], load_dataset("digits")
+    for kind in ("sparse", "dense", "auto"):
         config = TrainingConfig(hidden=(20, 7, 5), input=kind, batch_size=64, epochs=1, learning_rate=0.1, l2=0.01)
         engine = KernelEngine(digits, config)
         order = digits.train.indices[: 20 * 64].copy()
         engine.run(Stretch(order, 0, 20, 0, np.full(20, 0.1), np.zeros(3, np.uint32)))
-        digest.update(b"".join(array.tobytes() for array in engine.parameters().tensors().values()))
-    return digest.hexdigest()
+        tensors = engine.parameters().tensors().values()
+        digests.append(hashlib.sha256(b"".join(array.tobytes() for array in tensors)).hexdigest())
+    return digests
 
 
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 processors")
-def test_a_narrower_processor_gives_the_same_bits() -> None:
-    """AVX2 without AVX-512; `test_simd` has more processors, and no training."""
-    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, __file__]
-    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=300)
-    assert found.stdout.split() == [digest_of_short_runs()]
+@pytest.mark.parametrize(
+    ("processor", "features"), [("haswell", "+avx,+avx2,+fma"), ("x86-64-v2", "")], ids=["AVX2", "SSE4.2"]
+)
+def test_a_narrower_processor_gives_the_same_bits(processor: str, features: str) -> None:
+    """AVX2 without AVX-512; SSE4.2 without fused multiply-add. Registers hold fewer features and have fewer lanes."""
+    output = run_python(__file__, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features)
+    assert output.split() == digests_of_short_runs()
 
 
 if __name__ == "__main__":
-    print(digest_of_short_runs())
+    print(*digests_of_short_runs())

@@ -9,23 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from first_layers import FirstLayer
+from matrices import mixed_matrix
 from scipy.sparse import csr_matrix
 
 from fastfnn import reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
+from fastfnn.kernels import Share
 from fastfnn.parameters import Parameters
+from fastfnn.rows import densities, order_by_density, order_of_features
 from fastfnn.training import train
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-4}
-
-
-def pixels(examples: int, features: int = 12) -> NDArray[np.uint8]:
-    """Half of them zeros."""
-    generator = np.random.default_rng(examples)
-    values = generator.integers(0, 256, (examples, features), dtype=np.uint8)
-    return np.where(generator.random(values.shape) < 0.5, np.uint8(0), values)
+each_kind = pytest.mark.parametrize("kind", ["sparse", "dense", "auto"])
 
 
 def dataset(X: Any) -> Dataset:
@@ -72,43 +69,56 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_the_data_have_dense_and_listed_features() -> None:
+    order = order_of_features(dataset(mixed_matrix(20, 30)), "auto")
+    assert 0 < order.dense < len(order.features) == 30
+
+
+@each_kind
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_options(options: dict[str, Any], kind: str) -> None:
-    check(dataset(pixels(40)), input=kind, **options)
+    check(dataset(mixed_matrix(40, 30)), input=kind, **options)
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@each_kind
 @pytest.mark.parametrize("options", [{}, {"batchnorm": "before", "dropout": 0.3, "optimizer": "nesterov"}], ids=str)
 def test_float32(options: dict[str, Any], kind: str) -> None:
-    check(dataset(pixels(40)), input=kind, dtype="float32", **options)
+    check(dataset(mixed_matrix(40, 30)), input=kind, dtype="float32", **options)
 
 
 # Widths of float64 first layers: tails of 2 and 4, panels of 1, 2 and 4 vectors of 8 with and without a tail.
-HIDDEN = [(), (2,), (10,), (34, 3), (60,), (4, 3, 2, 3)]
+HIDDEN = [(), (2,), (10,), (34, 3), (60,), (4, 6, 2, 5)]
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@each_kind
 @pytest.mark.parametrize("hidden", HIDDEN, ids=str)
 def test_widths(hidden: tuple[int, ...], kind: str) -> None:
-    check(dataset(pixels(20)), hidden=hidden, input=kind, epochs=1)
+    check(dataset(mixed_matrix(20, 30)), hidden=hidden, input=kind, epochs=1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 16, 150, 400])
 def test_batch_sizes(batch_size: int) -> None:
     """One example, whole tiles, more than a block, more than the data."""
-    check(dataset(pixels(150 if batch_size > 16 else 20, 5)), batch_size=batch_size, epochs=1)
+    check(dataset(mixed_matrix(150 if batch_size > 16 else 20, 5)), batch_size=batch_size, epochs=1)
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@each_kind
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rows_of_floats(dtype: str, kind: str) -> None:
-    check(dataset(pixels(20) / 100 - 1), input=kind, dtype=dtype)
+    check(dataset(mixed_matrix(20, 30) / 100 - 1), input=kind, dtype=dtype)
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@each_kind
 def test_compressed_data(kind: str) -> None:
-    check(dataset(csr_matrix(pixels(20))), input=kind)
+    check(dataset(csr_matrix(mixed_matrix(20, 30))), input=kind)
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix], ids=["array", "CSR"])
+@each_kind
+def test_numbers_too_small_for_float32(kind: str, form: Any) -> None:
+    X = mixed_matrix(20, 30) / 255
+    X[::2, ::3][X[::2, ::3] > 0] = 1e-60
+    check(dataset(form(X)), input=kind, dtype="float32", epochs=1)
 
 
 def test_many_features() -> None:
@@ -118,13 +128,33 @@ def test_many_features() -> None:
     check(dataset(csr_matrix(X)), hidden=(2,), epochs=1, tolerance=1e-10)
 
 
+@pytest.mark.parametrize("units", [4, 21])
+def test_a_share_of_the_features(units: int) -> None:
+    """Four vectors of dense features, and of the listed ones those with even row numbers have the second half."""
+    X = mixed_matrix(20, 208)
+    order = order_by_density(densities(X))
+    listed = order.features[order.dense :]
+    counts = np.count_nonzero(X[:, listed], axis=1)
+    cuts = np.column_stack((np.where(np.arange(20) % 2, counts, counts // 2), counts)).astype(np.int32)
+    layer = FirstLayer(X, units, order, "float64", Share(0, 32, cuts.reshape(-1), 2))
+    has = X.astype(np.float64)
+    has[:, order.features[32 : order.dense]] = 0
+    for row, (first, last) in zip(has, cuts, strict=True):
+        owned = np.flatnonzero(row[listed])[first:last]
+        row[listed[np.setdiff1d(np.arange(len(listed)), owned)]] = 0
+    dz = np.zeros((20, layer.network.layout.row_widths[1]))
+    dz[:, :units] = np.random.default_rng(0).normal(size=(20, units))
+    layer.update(np.arange(20), 0, dz)
+    layer.expect(has.T @ dz[:, :units], 1e-12)
+
+
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_divergence_is_seen(optimizer: str) -> None:
     """A penalty so strong that each step multiplies the weights by -10,000 (or, with Adam, moves them by 1e37)."""
     rate = 1e3 if optimizer == "sgd" else 1e37
     config = TrainingConfig(hidden=(5, 3), batch_size=7, learning_rate=rate, l2=10, optimizer=optimizer, epochs=3)
-    data = dataset(pixels(40))
+    data = dataset(mixed_matrix(40, 30))
     fast, slow = train(data, config), reference.train(data, config)
     assert fast.status == slow.status == "diverged"
     assert fast.steps == slow.steps

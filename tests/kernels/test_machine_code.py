@@ -5,36 +5,36 @@ from __future__ import annotations
 import platform
 import re
 import threading
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from llvmlite import binding
+from llvmlite import binding as llvm
+from matrices import mixed_matrix
 from numba.core.runtime import _nrt_python, rtsys
 
 from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import panels
+from fastfnn.kernels import binding
 from fastfnn.kernels.compilation import INTERPRETED, OPTIONS
-from fastfnn.rows import rows_of_split
 from fastfnn.stretch import Stretch
 from fastfnn.training import train
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
 
-HAS_X86_FMA = platform.machine() in ("x86_64", "AMD64") and binding.get_host_cpu_features().get("fma", False)
+HAS_X86_FMA = platform.machine() in ("x86_64", "AMD64") and llvm.get_host_cpu_features().get("fma", False)
 PACKED_FMA = r"vfn?m(?:add|sub)\d+ps\s.*%[yz]mm"
 PACKED_DOUBLE = r"\bv?cvtps2pd|\bv?(?:add|sub|mul|div)pd|\bvfn?m(?:add|sub)\d+pd"
 TO_DOUBLE = r"\bv?cvtss2sd|\bv?cvtps2pd|\bv?cvtu?si2sd|\bv?cvtu?dq2pd"
+ALLOCATOR = r"@(NRT_\w+|malloc|calloc|realloc|posix_memalign|aligned_alloc)\b"
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    generator = np.random.default_rng(0)
-    return Dataset.from_arrays(generator.integers(0, 256, (300, 12), dtype=np.uint8), np.arange(300) % 4)
+    """Images with dense and with listed features."""
+    return Dataset.from_arrays(mixed_matrix(300), np.arange(300) % 4)
 
 
 def intermediate_and_assembly(library: Any) -> tuple[str, str]:
@@ -43,27 +43,44 @@ def intermediate_and_assembly(library: Any) -> tuple[str, str]:
     return str(module), str(library.codegen._tm.emit_assembly(module))
 
 
-def compiled_panels(data: Dataset, kind: str, units: int) -> list[Any]:
-    """The first layer's functions of a run, forward and update for every panel."""
-    config = TrainingConfig(hidden=(units,), input=kind)
-    rows = rows_of_split(data, data.train, config.input, "float32")
-    widths = [(4 * int(main), 4 * int(tail)) for main, tail, _ in KernelEngine(data, config).network.layout.panels]
-    return [
-        panels.compiled(direction, kind == "sparse", *width, panels.signature(rows, "float32", direction))
-        for direction, width in product(("forward", "update"), widths)
-    ]
+def first_layer_code(data: Dataset, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, tuple[str, str]]:
+    """That of the first layer's functions of a run on float32 parameters, by name and widths."""
+    found = {}
+
+    def recording(make: Any, size1: int, size2: int, signature: Any) -> Any:
+        function = compiled(make, size1, size2, signature)
+        found[f"{make.__name__} {size1} {size2}"] = intermediate_and_assembly(function._library)
+        return function
+
+    compiled = binding.compiled
+    monkeypatch.setattr(binding, "compiled", recording)
+    KernelEngine(data, TrainingConfig(**options))
+    return found
 
 
-@pytest.mark.parametrize("units", [20, 64])
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
-def test_first_layer_is_packed_and_fused_and_never_double(data: Dataset, kind: str, units: int) -> None:
-    for panel in compiled_panels(data, kind, units):
-        intermediate, assembly = intermediate_and_assembly(panel._library)
-        assert re.search(r"@llvm\.fma\.v(?:4|16|32|64)f32", intermediate)
-        assert "fpext" not in intermediate  # and so no float becomes a double, whatever the processor
+DENSE = [f"make_dense_forward {binding.WIDE_BYTES} 16", f"make_dense_update {binding.WIDE_BYTES} 16"]
+FUNCTIONS = {
+    ("dense", 20): [*DENSE, "make_forward 64 16"],
+    ("auto", 20): [*DENSE, "make_forward 64 16", "make_update 64 16"],
+    ("sparse", 5): ["make_forward 0 32", "make_update 0 32"],
+    ("sparse", 64): ["make_forward 256 0", "make_update 256 0"],
+}
+
+
+@pytest.mark.parametrize(("kind", "units"), FUNCTIONS)
+def test_first_layer_is_packed_and_fused_and_never_double(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, kind: str, units: int
+) -> None:
+    found = first_layer_code(data, monkeypatch, hidden=(units,), input=kind)
+    assert sorted(found) == sorted(FUNCTIONS[kind, units])
+    for name, (intermediate, assembly) in found.items():
+        assert re.search(r"@llvm\.fma\.v(?:4|8|16|32|64)f32", intermediate), name
+        assert "fpext" not in intermediate, name  # and so no float becomes a double, whatever the processor
+        assert not re.search(ALLOCATOR, intermediate), name
         if HAS_X86_FMA:
-            assert re.search(PACKED_FMA, assembly)
-            assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly)
+            assert re.search(PACKED_FMA, assembly), name
+            assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly), name
+            assert not re.search("NRT_", assembly), name
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +88,7 @@ def steps_code(data: Dataset) -> tuple[str, str]:
     """That of the steps on float32 parameters."""
     KernelEngine(data, TrainingConfig(hidden=(5, 3)))
     overloads = kernels.run_steps.overloads.items()
-    (found,) = (code for signature, code in overloads if str(signature[4].types[0].dtype) == "float32")
+    (found,) = (code for signature, code in overloads if str(signature[5].types[0].dtype) == "float32")
     return intermediate_and_assembly(found.library)
 
 
@@ -87,7 +104,7 @@ def test_steps_are_packed_and_fused(steps_code: tuple[str, str]) -> None:
 
 def test_steps_manage_no_memory(steps_code: tuple[str, str]) -> None:
     intermediate, _ = steps_code
-    assert not re.findall(r"@(NRT_\w+|malloc|calloc|realloc|posix_memalign|aligned_alloc)\b", intermediate)
+    assert not re.findall(ALLOCATOR, intermediate)
 
 
 def test_steps_release_the_lock(steps_code: tuple[str, str]) -> None:
@@ -121,7 +138,7 @@ def test_one_call_a_stretch(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> N
     stretches = []
 
     def counting(*arguments: Any) -> Any:
-        stretches.append((arguments[2].first, arguments[2].last))
+        stretches.append((arguments[3].first, arguments[3].last))
         return run_steps(*arguments)
 
     run_steps = kernels.run_steps

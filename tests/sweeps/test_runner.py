@@ -154,6 +154,12 @@ def test_jobs_default_to_the_cores_but_not_more_than_the_runs(data, path, traine
     assert run_sweep(data, SweepConfig(batch_size=[16, 32], seeds=1), path).environment["jobs"] == 2
 
 
+def test_runs_of_several_threads_share_the_cores(data, path, trainer, monkeypatch):
+    monkeypatch.setattr("fastfnn.sweeps.runner.usable_cores", lambda: 7)
+    sweep = SweepConfig(training=TrainingConfig(threads=2), batch_size=[16, 32], seeds=3)
+    assert run_sweep(data, sweep, path).environment["jobs"] == 3
+
+
 def test_blas_gets_one_thread_during_the_sweep(data, sweep, path, trainer):
     def behave(config):
         assert all(info["num_threads"] == 1 for info in threadpool_info() if info["user_api"] == "blas")

@@ -1,0 +1,183 @@
+"""The first layer's code for one kind of rows, compiled on its own and called through its address.
+
+Rows come in many kinds and panels in many widths; compiled into the steps, every pair would be compiled for every run.
+So the steps know neither: they call what they are given, and a run compiles what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numba import from_dtype, types
+
+from fastfnn.kernels import dense_features, panels
+from fastfnn.kernels.compilation import INTERPRETED, compile_callback
+from fastfnn.kernels.dense_features import EXAMPLES_PER_PASS
+from fastfnn.kernels.memory import aligned_zeros
+from fastfnn.kernels.simd import REGISTERS, VECTOR_BYTES, zeros
+from fastfnn.kernels.structures import DenseWeights, Examples, Inputs, Outputs, Panel, Rows, Share
+
+# Features of which an update keeps the sums of five units in registers.
+WIDE_BYTES = 4 * VECTOR_BYTES if REGISTERS * VECTOR_BYTES >= 2048 else VECTOR_BYTES
+Function = Callable[..., None]
+
+# The makers' functions are named by what they do, and their closures hold numbers alone, so that they can be cached.
+# Every one begins with the fields of `Rows` and `Examples`.
+
+
+def make_dense_forward(wide_bytes: int, four_bytes: int) -> Function:
+    """`dense_features.forward`."""
+
+    # fmt: off
+    def dense_forward(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        weights, weights_at, weights_stride, units, z, z_at, z_stride, scratch,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        matrix = DenseWeights(weights, weights_at, weights_stride, units)
+        outputs = Outputs(z, z_at, z_stride)
+        like, four = zeros(scratch, VECTOR_BYTES), zeros(scratch, four_bytes)
+        dense_features.forward(rows, examples, matrix, outputs, scratch, like, four)
+
+    return dense_forward
+
+
+def make_dense_update(wide_bytes: int, four_bytes: int) -> Function:
+    """`dense_features.update`."""
+
+    # fmt: off
+    def dense_update(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride,
+        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        matrix = DenseWeights(target, target_at, target_stride, units)
+        gradient = Outputs(dz, dz_at, dz_stride)
+        like, wide = zeros(scratch, VECTOR_BYTES), zeros(scratch, wide_bytes)
+        dense_features.update(rows, examples, share, matrix, gradient, scratch, like, wide)
+
+    return dense_update
+
+
+def make_forward(main_bytes: int, tail_bytes: int) -> Function:
+    """`panels.forward_panel` for a panel."""
+
+    # fmt: off
+    def forward(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        weights, main_at, main_stride, tail_at, scale, biases_at, z, z_at, z_stride, scratch, ahead,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        panel = Panel(weights, main_at, main_stride, tail_at)
+        outputs = Outputs(z, z_at, z_stride)
+        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
+        panels.forward_panel(rows, examples, panel, scale, biases_at, outputs, scratch, ahead, main, tail, like)
+
+    return forward
+
+
+def make_update(main_bytes: int, tail_bytes: int) -> Function:
+    """`panels.update_panel` for a panel."""
+
+    # fmt: off
+    def update(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scratch,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        panel = Panel(target, main_at, main_stride, tail_at)
+        gradient = Outputs(dz, dz_at, dz_stride)
+        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
+        panels.update_panel(rows, examples, share, panel, gradient, scratch, main, tail, like)
+
+    return update
+
+
+def pointer(dtype: Any) -> Any:
+    """Numba's type of a pointer to values of a NumPy dtype."""
+    return types.CPointer(from_dtype(np.dtype(dtype)))
+
+
+def signature(rows: Rows, dtype: Any, make: Callable[..., Function]) -> Any:
+    """The signature of what `make` makes, for this kind of rows and this dtype of the network."""
+    word, reals = types.int64, pointer(dtype)
+    of_rows = (pointer(np.int64), pointer(rows.columns.dtype), pointer(rows.values.dtype), word, word, word)
+    of_examples = (pointer(np.int64), word, word, word)
+    of_share = (word, word, pointer(np.int32), word)
+    of_outputs = (reals, word, word)
+    of_weights = (reals, word, word, word)
+    rest = {
+        make_dense_forward: (*of_weights, *of_outputs, reals),
+        make_dense_update: (*of_share, *of_weights, *of_outputs, reals),
+        make_forward: (*of_weights, types.float64, word, *of_outputs, reals, word),
+        make_update: (*of_share, *of_weights, *of_outputs, reals),
+    }
+    return types.void(*of_rows, *of_examples, *rest[make])
+
+
+# Two threads that miss the memo at once would each compile, and the loser's code would have no owner but its caller.
+_compiling = Lock()
+
+
+@cache
+def compiled(make: Callable[..., Function], bytes1: int, bytes2: int, signature: Any) -> Any:
+    """The compiled function, kept for the life of the process because steps hold only its address."""
+    return compile_callback(make(bytes1, bytes2), signature)
+
+
+def bind_rows(
+    rows: Rows, share: Share, panels: Sequence[tuple[int, int, int]], dtype: Any, *, training: bool
+) -> Inputs:
+    """What the steps need of the first layer; `rows` and `share` must outlive it.
+
+    Panels are the units in wide vectors, those in a narrow one, and the first unit. Updates are compiled only for
+    training.
+    """
+    itemsize = np.dtype(dtype).itemsize
+    panel_sizes = [(main * itemsize, tail * itemsize) for main, tail, _ in panels]
+    dense_sizes = [(WIDE_BYTES, 4 * itemsize)]
+
+    def functions(make: Callable[..., Function], sizes: Sequence[tuple[int, int]], *, needed: bool) -> Any:
+        every: list[Any] = [_function(make, size, signature(rows, dtype, make)) if needed else 0 for size in sizes]
+        return every if INTERPRETED else np.array([each and each.address for each in every], np.int64)
+
+    lanes = VECTOR_BYTES // itemsize
+    return Inputs(
+        rows=_words(rows),
+        share=_words(share),
+        dense_forward=functions(make_dense_forward, dense_sizes, needed=rows.dense > 0),
+        dense_update=functions(make_dense_update, dense_sizes, needed=training and rows.dense > 0),
+        forward=functions(make_forward, panel_sizes, needed=True),
+        update=functions(make_update, panel_sizes, needed=training and rows.records > 0),
+        scratch=aligned_zeros(max(lanes, EXAMPLES_PER_PASS) * rows.stride + 2 * lanes, dtype),
+    )
+
+
+def _function(make: Callable[..., Function], sizes: tuple[int, int], signature: Any) -> Any:
+    if INTERPRETED:
+        return make(*sizes)
+    with _compiling:
+        return compiled(make, *sizes, signature)
+
+
+def _words(structure: Any) -> Any:
+    """The fields of a named tuple as integers, addresses in place of arrays."""
+    if INTERPRETED:
+        return structure
+    return np.array([f.ctypes.data if isinstance(f, np.ndarray) else f for f in structure], dtype=np.int64)

@@ -1,0 +1,266 @@
+"""Forward and backward passes of a block: consecutive examples of a batch, as tiles of the workspace."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fastfnn.kernels import batchnorm, first_layer, hidden
+from fastfnn.kernels.compilation import inlined_kernel
+from fastfnn.kernels.dropout import dropout
+from fastfnn.kernels.hidden import Product
+from fastfnn.kernels.loss import softmax_cross_entropy
+from fastfnn.kernels.simd import splat, store
+from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF
+
+
+class Block(NamedTuple):
+    """The examples order[position : position + size], in the workspace from tile number `tile` on.
+
+    `end` is how many examples `order` has; those that come soon are prefetched.
+    """
+
+    order: Any
+    end: int
+    position: int
+    size: int
+    tile: int
+
+
+@inlined_kernel
+def tiles_of(block, like):
+    """How many tiles hold the examples of a block."""
+    return (block.size + len(like) - 1) // len(like)
+
+
+@inlined_kernel
+def tile_size(layout, layer, like):
+    """From a tile of a layer to the next one."""
+    return layout.allocated_units[layer] * len(like)
+
+
+@inlined_kernel
+def set_lane_mask(block, layout, buffers, like):
+    """Ones for the examples of a block, zeros behind them, to whole tiles."""
+    at = layout.lane_mask + block.tile * len(like)
+    for i in range(0, block.size, len(like)):
+        store(splat(1, like), buffers.workspace, at + i)
+    for i in range(block.size, tiles_of(block, like) * len(like)):
+        buffers.workspace[at + i] = 0
+
+
+@inlined_kernel
+def outputs_at(layout, settings, layer, tile, like):
+    """Where the outputs of a layer's linear map go."""
+    normalised = settings.batchnorm != BATCHNORM_OFF and layer < layout.depth
+    offsets = layout.rectified if normalised else layout.activations
+    return offsets[layer] + tile * tile_size(layout, layer, like)
+
+
+@inlined_kernel
+def is_rectified(layout, settings, layer):
+    """Whether the ReLU comes directly after a layer's linear map."""
+    return settings.batchnorm == BATCHNORM_OFF and layer < layout.depth
+
+
+@inlined_kernel
+def first_outputs(block, inputs, layout, buffers, settings, feature_scale, like):
+    """The outputs of the first layer's linear map, through the ReLU if nothing comes between."""
+    lanes = len(like)
+    out_at, size = outputs_at(layout, settings, 1, block.tile, like), tile_size(layout, 1, like)
+    for t in range(tiles_of(block, like)):
+        n, to = min(lanes, block.size - t * lanes), out_at + t * size
+        position = block.position + t * lanes
+        first_layer.forward(inputs, block.order, block.end, position, n, layout, buffers, feature_scale, to, like)
+        if is_rectified(layout, settings, 1):
+            hidden.relu(buffers.workspace, to, layout.units[1], like)
+
+
+@inlined_kernel
+def linear(block, layout, buffers, settings, layer, like):
+    """The outputs of the linear map of a layer behind the first, through the ReLU if nothing comes between."""
+    in_tile = tile_size(layout, layer - 1, like)
+    product = Product(
+        buffers.workspace,
+        layout.activations[layer - 1] + block.tile * in_tile,
+        in_tile,
+        layout.units[layer - 1],
+        buffers.parameters,
+        layout.weights[layer - 1],
+        layout.row_widths[layer],
+        1,
+        layout.biases[layer - 1],
+        outputs_at(layout, settings, layer, block.tile, like),
+        tile_size(layout, layer, like),
+        layout.units[layer],
+        is_rectified(layout, settings, layer),
+    )
+    hidden.multiply(product, tiles_of(block, like), like)
+
+
+@inlined_kernel
+def linear_backward(block, layout, buffers, layer, dz_at, like):
+    """The gradient of a layer's activations from that of the next layer's linear outputs."""
+    tile = tile_size(layout, layer, like)
+    product = Product(
+        buffers.workspace,
+        dz_at,
+        tile_size(layout, layer + 1, like),
+        layout.units[layer + 1],
+        buffers.parameters,
+        layout.weights[layer],
+        1,
+        layout.row_widths[layer + 1],
+        -1,
+        layout.gradients[layer] + block.tile * tile,
+        tile,
+        layout.units[layer],
+        False,
+    )
+    hidden.multiply(product, tiles_of(block, like), like)
+
+
+@inlined_kernel
+def later_layers(block, layout, buffers, settings, keys, like):
+    """From the first layer's linear outputs to the logits; leaves what the backward pass needs."""
+    depth = layout.depth
+    for layer in range(1, depth + 1):
+        if layer > 1:
+            linear(block, layout, buffers, settings, layer, like)
+        if layer < depth:
+            if settings.batchnorm != BATCHNORM_OFF:
+                normalise(block, layout, buffers, settings, layer, like)
+            if settings.training and settings.dropout_thresholds[layer - 1] > 0:
+                drop(block, layout.activations[layer], layout, buffers, settings, keys, layer, like)
+
+
+@inlined_kernel
+def forward(block, inputs, layout, buffers, settings, feature_scale, keys, like):
+    """Logits of the examples of a block."""
+    first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
+    later_layers(block, layout, buffers, settings, keys, like)
+
+
+@inlined_kernel
+def normalise(block, layout, buffers, settings, layer, like):
+    """Batch norm and ReLU, in the order that the settings say, from `rectified` to `activations`."""
+    size, tiles = tile_size(layout, layer, like), tiles_of(block, like)
+    z_at, a_at = layout.rectified[layer] + block.tile * size, layout.activations[layer] + block.tile * size
+    vectors = tiles * layout.allocated_units[layer]
+    if settings.batchnorm == BATCHNORM_AFTER:
+        hidden.relu(buffers.workspace, z_at, vectors, like)
+    if settings.training:
+        set_lane_mask(block, layout, buffers, like)
+        batchnorm.forward(block, layout, buffers, layer, z_at, a_at, tiles, like)
+    else:
+        batchnorm.inference(layout, buffers, layer, z_at, a_at, tiles, like)
+    if settings.batchnorm == BATCHNORM_BEFORE:
+        hidden.relu(buffers.workspace, a_at, vectors, like)
+
+
+@inlined_kernel
+def drop(block, offset, layout, buffers, settings, keys, layer, like):
+    """Dropout on a layer of all tiles of a block: of its activations, or of their gradient, from `offset` on."""
+    lanes, size = len(like), tile_size(layout, layer, like)
+    for t in range(tiles_of(block, like)):
+        dropout(
+            buffers.workspace,
+            offset + (block.tile + t) * size,
+            layout.units[layer],
+            block.order,
+            block.position + t * lanes,
+            min(lanes, block.size - t * lanes),
+            keys[layer - 1],
+            settings.dropout_thresholds[layer - 1],
+            settings.dropout_scales[layer - 1],
+            buffers.counters,
+            like,
+        )
+
+
+@inlined_kernel
+def loss(block, labels, layout, buffers, weight, like):
+    """Losses and correct answers of each tile; the logits become the gradient of weight * loss."""
+    lanes, depth = len(like), layout.depth
+    for t in range(tiles_of(block, like)):
+        tile = block.tile + t
+        logits_at = layout.activations[depth] + tile * tile_size(layout, depth, like)
+        position, n = block.position + t * lanes, min(lanes, block.size - t * lanes)
+        buffers.losses[tile], buffers.correct[tile] = softmax_cross_entropy(
+            buffers.workspace,
+            logits_at,
+            layout.units[depth],
+            labels,
+            block.order,
+            position,
+            n,
+            weight,
+            buffers.scratch,
+            like,
+        )
+
+
+@inlined_kernel
+def sum_over_tiles(buffers, tiles):
+    """Sum of losses and number of correct answers."""
+    total, correct = 0.0, 0
+    for tile in range(tiles):
+        total += buffers.losses[tile]
+        correct += buffers.correct[tile]
+    return total, correct
+
+
+@inlined_kernel
+def gradient_at(layout, layer):
+    """Where the gradient of a layer's linear outputs is; the loss leaves its own in place of the logits."""
+    return layout.gradients[layer] if layer < layout.depth else layout.activations[layer]
+
+
+@inlined_kernel
+def backward(block, layout, buffers, settings, keys, first_row, factor, like):
+    """Gradients of the linear outputs of all layers.
+
+    That of the first layer becomes rows, times `factor`, the block's first one being `first_row`; so do those whose
+    weight gradients are computed from rows.
+    """
+    depth = layout.depth
+    for layer in range(depth, 0, -1):
+        dz_at = gradient_at(layout, layer) + block.tile * tile_size(layout, layer, like)
+        if layer < depth:
+            next_size = tile_size(layout, layer + 1, like)
+            next_at = gradient_at(layout, layer + 1) + block.tile * next_size
+            linear_backward(block, layout, buffers, layer, next_at, like)
+            backward_activation(block, layout, buffers, settings, keys, layer, dz_at, like)
+        if layer == 1:
+            gradient_rows(block, layout, buffers, layer, dz_at, first_row, like)
+            first_layer.scale_rows(block.size, layout, buffers, first_row, factor, like)
+        elif layout.rows[layer] >= 0:
+            gradient_rows(block, layout, buffers, layer, dz_at, block.tile * len(like), like)
+
+
+@inlined_kernel
+def gradient_rows(block, layout, buffers, layer, dz_at, first_row, like):
+    """Writes the gradient of a layer's linear outputs as rows too."""
+    lanes, width = len(like), layout.row_widths[layer]
+    for t in range(tiles_of(block, like)):
+        to = layout.rows[layer] + (first_row + t * lanes) * width
+        x_at = dz_at + t * tile_size(layout, layer, like)
+        hidden.rows_of_tile(buffers.workspace, x_at, layout.units[layer], buffers.workspace, to, width, like)
+
+
+@inlined_kernel
+def backward_activation(block, layout, buffers, settings, keys, layer, da_at, like):
+    """The gradient of a layer's activations becomes that of its linear outputs."""
+    workspace, shift = buffers.workspace, block.tile * tile_size(layout, layer, like)
+    tiles = tiles_of(block, like)
+    vectors = tiles * layout.allocated_units[layer]
+    dropping = settings.dropout_thresholds[layer - 1] > 0
+    scale = settings.dropout_scales[layer - 1]
+    if settings.batchnorm == BATCHNORM_AFTER:
+        if dropping:
+            drop(block, layout.gradients[layer], layout, buffers, settings, keys, layer, like)
+        batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)
+        hidden.relu_backward(workspace, da_at, layout.rectified[layer] + shift, vectors, 1.0, like)
+    else:
+        hidden.relu_backward(workspace, da_at, layout.activations[layer] + shift, vectors, scale, like)
+        if settings.batchnorm == BATCHNORM_BEFORE:
+            batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)

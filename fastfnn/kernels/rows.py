@@ -1,0 +1,62 @@
+"""Access to `Rows`: where an example's values lie, asking for them early, converting them to the network's dtype."""
+
+from __future__ import annotations
+
+from fastfnn.kernels.compilation import inlined_kernel, kernel
+from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, store
+
+ROWS_AHEAD = 8  # far enough for DRAM, near enough to be in the first-level cache still
+BYTES_PER_LINE = 64
+
+
+@kernel
+def row_start(rows, example):
+    """Where the values of an example begin."""
+    return at(rows.entries, 2 * example) if rows.records else example * rows.dense
+
+
+@kernel
+def row_count(rows, example):
+    """How many values behind the dense ones a record has."""
+    return at(rows.entries, 2 * example + 1)
+
+
+@kernel
+def columns_start(rows, start, count):
+    """Where the columns of a record begin whose listed values begin at `start`."""
+    return (start + count) * itemsize(rows.values) // itemsize(rows.columns)
+
+
+@inlined_kernel
+def prefetch_row(rows, order, position, end):
+    """Asks for the row at a position that comes soon, and for where the one begins that comes after as many again."""
+    if rows.records and position + ROWS_AHEAD < end:
+        prefetch(rows.entries, 2 * at(order, position + ROWS_AHEAD))
+    if position < end:
+        example = at(order, position)
+        start, length = row_start(rows, example), rows.dense
+        if rows.records:
+            count = row_count(rows, example)
+            length += count + count * itemsize(rows.columns) // itemsize(rows.values)
+        for k in range(start, start + length, BYTES_PER_LINE // itemsize(rows.values)):
+            prefetch(rows.values, k)
+
+
+@inlined_kernel
+def convert_dense(rows, example, begin, end, scratch, to, like):
+    """The dense values begin..end-1 of an example, to scratch[to]: whole vectors, with zeros behind the last value."""
+    start, last = row_start(rows, example), min(end, rows.dense)
+    whole = begin + (last - begin) // len(like) * len(like)
+    for k in range(begin, whole, len(like)):
+        store(load_converted(rows.values, start + k, like), scratch, to + k - begin)
+    for k in range(whole, last):
+        scratch[to + k - begin] = at(rows.values, start + k)
+    for k in range(last, end):
+        scratch[to + k - begin] = 0
+
+
+@inlined_kernel
+def convert_listed(rows, start, count, scratch, to, like):
+    """The listed values of a record, which may be read to the end of a vector."""
+    for k in range(0, count, len(like)):
+        store(load_converted(rows.values, start + k, like), scratch, to + k)

@@ -1,0 +1,106 @@
+"""An explicit SIMD vector type for Numba.
+
+A vector lives in registers, holds a fixed number of lanes of one dtype, and is what the kernels compute with: its
+width, the order of its sums and its fused multiply-adds are written in the source and do not depend on what an
+optimiser can prove. LLVM splits or widens a vector to the registers that the processor has, so one source serves AVX2,
+AVX-512 and NEON with the same results.
+
+    like = zeros(weights, 64)                 # 64 bytes: 16 lanes of float32, 8 of float64
+    total = like
+    for k in range(n):
+        total = fma(splat(at(x, k), like), load(weights, k * len(like), like), total)
+    store(total, out, 0)
+
+Operations that need a width take it from an example, `like`. Vectors support + - * / with vectors of their own type,
+and unsigned ones also ^ and &. Arrays are one-dimensional and contiguous, or pointers; offsets count elements, must
+not be negative and are not checked.
+
+Every operation has a NumPy twin, which is its specification and takes its place when compilation is disabled
+(NUMBA_DISABLE_JIT=1), where a vector is an array of its lanes.
+"""
+
+from fastfnn.kernels.simd.arithmetic import (
+    equal,
+    exp,
+    first_lane,
+    fma,
+    greater,
+    lane_numbers,
+    maximum,
+    not_below,
+    sqrt,
+    total,
+    where,
+)
+from fastfnn.kernels.simd.grids import (
+    add_grid,
+    add_loads,
+    fma_grid,
+    load_grid,
+    rectify_grid,
+    repeat,
+    splat_grid,
+    store_grid,
+)
+from fastfnn.kernels.simd.memory import (
+    address,
+    at,
+    by_pointers,
+    call_address,
+    itemsize,
+    load,
+    load_converted,
+    narrow,
+    prefetch,
+    splat,
+    store,
+    zeros,
+    zeros_of,
+)
+from fastfnn.kernels.simd.transposes import outer_fma, store_totals, transpose
+from fastfnn.kernels.simd.vectors import INT32, REGISTER_BYTES, REGISTERS, VECTOR_BYTES, VectorType, data_of, operation
+
+__all__ = [
+    "INT32",
+    "REGISTERS",
+    "REGISTER_BYTES",
+    "VECTOR_BYTES",
+    "VectorType",
+    "add_grid",
+    "add_loads",
+    "address",
+    "at",
+    "by_pointers",
+    "call_address",
+    "data_of",
+    "equal",
+    "exp",
+    "first_lane",
+    "fma",
+    "fma_grid",
+    "greater",
+    "itemsize",
+    "lane_numbers",
+    "load",
+    "load_converted",
+    "load_grid",
+    "maximum",
+    "narrow",
+    "not_below",
+    "operation",
+    "outer_fma",
+    "prefetch",
+    "rectify_grid",
+    "repeat",
+    "splat",
+    "splat_grid",
+    "sqrt",
+    "store",
+    "store_grid",
+    "store_totals",
+    "total",
+    "transpose",
+    "where",
+    "zeros",
+    "zeros_of",
+]

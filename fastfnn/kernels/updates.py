@@ -1,0 +1,115 @@
+"""Gradients of the weights and the optimiser's step, for the parameters that are a thread's part."""
+
+from __future__ import annotations
+
+from fastfnn.kernels import first_layer, hidden, optimizers, passes
+from fastfnn.kernels.compilation import inlined_kernel, kernel
+from fastfnn.kernels.hidden import WeightGradient
+from fastfnn.kernels.simd import load, store, zeros_of
+from fastfnn.kernels.structures import SGD
+
+
+@inlined_kernel
+def partial_gradients(block, number, layout, buffers, like):
+    """The gradients of narrow layers' weights and of all biases over one block, while it is in the nearest cache."""
+    tiles, partials = passes.tiles_of(block, like), buffers.partials
+    start = number * layout.partial_size
+    for layer in range(1, layout.depth + 1):
+        dz_tile = passes.tile_size(layout, layer, like)
+        dz_at = passes.gradient_at(layout, layer) + block.tile * dz_tile
+        n_out, to = layout.units[layer], start + layout.partial_biases[layer - 1]
+        hidden.bias_gradient(buffers.workspace, dz_at, dz_tile, n_out, tiles, partials, to, buffers.scratch, like)
+        if layout.partial_weights[layer - 1] >= 0:
+            x_tile = passes.tile_size(layout, layer - 1, like)
+            product = WeightGradient(
+                buffers.workspace,
+                layout.activations[layer - 1] + block.tile * x_tile,
+                x_tile,
+                dz_at,
+                dz_tile,
+                n_out,
+                0,
+                layout.units[layer - 1],
+                partials,
+                start + layout.partial_weights[layer - 1],
+                layout.row_widths[layer],
+            )
+            hidden.gradient_by_tiles(product, tiles, buffers.scratch, like, zeros_of(like, 4))
+
+
+@inlined_kernel
+def gradient_by_rows(layer, first_row, last_row, count, tiles, layout, buffers, like):
+    """The gradient of some rows of a wide layer's weights over the whole batch."""
+    lanes = len(like)
+    product = WeightGradient(
+        buffers.workspace,
+        layout.activations[layer - 1],
+        passes.tile_size(layout, layer - 1, like),
+        layout.rows[layer],
+        layout.row_widths[layer],
+        layout.units[layer],
+        first_row,
+        last_row,
+        buffers.gradients,
+        layout.weights[layer - 1],
+        layout.row_widths[layer],
+    )
+    # Where tiles in between are not full, their zeros are summed as well.
+    are_full = count <= layout.block or layout.block % lanes == 0
+    hidden.gradient_by_rows(product, count if are_full else tiles * lanes, like)
+
+
+@kernel
+def sum_partials(buffers, begin, to, count, blocks, size, like):
+    """Sums a range of the partial gradients over the blocks."""
+    for i in range(0, count, len(like)):
+        sums = load(buffers.partials, begin + i, like)
+        for block in range(1, blocks):
+            sums = sums + load(buffers.partials, begin + i + block * size, like)
+        store(sums, buffers.gradients, to + i)
+
+
+@inlined_kernel
+def gradients(part, count, tiles, layout, buffers, like):
+    """Gradients of the part's weights behind the first layer, and of all biases where these are its part."""
+    numbers, blocks = part.rows.numbers, (count + layout.block - 1) // layout.block
+    for i in range(part.rows.size):
+        layer, first_row, last_row = numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]
+        if layout.rows[layer] >= 0:
+            gradient_by_rows(layer, first_row, last_row, count, tiles, layout, buffers, like)
+        else:
+            skipped, size = first_row * layout.row_widths[layer], (last_row - first_row) * layout.row_widths[layer]
+            begin, to = layout.partial_weights[layer - 1] + skipped, layout.weights[layer - 1] + skipped
+            sum_partials(buffers, begin, to, size, blocks, layout.partial_size, like)
+    if part.others.size > 0:
+        for layer in range(layout.depth):
+            begin, size = layout.partial_biases[layer], layout.units[layer + 1]
+            sum_partials(buffers, begin, layout.biases[layer], size, blocks, layout.partial_size, like)
+
+
+@inlined_kernel
+def scale(ranges, buffers, factor, like):
+    """Multiplies ranges of the parameters by a factor."""
+    for i in range(ranges.size):
+        optimizers.scale(buffers.parameters, ranges.numbers[2 * i], ranges.numbers[2 * i + 1], factor, like)
+
+
+@inlined_kernel
+def optimise(ranges, buffers, settings, rate, decay, step, like):
+    """One step of the optimiser on ranges of the parameters."""
+    for i in range(ranges.size):
+        begin, end = ranges.numbers[2 * i], ranges.numbers[2 * i + 1]
+        optimizers.update(buffers, settings, begin, end, rate, decay, step, like)
+
+
+@inlined_kernel
+def update(part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like):
+    """One step of the optimiser, once the gradients of all linear outputs are there."""
+    gradients(part, count, tiles, layout, buffers, like)
+    if settings.optimizer == SGD:
+        first_layer.update(inputs, order, end, position, count, layout, buffers.parameters, buffers.workspace)
+    else:
+        first_layer.update(inputs, order, end, position, count, layout, buffers.gradients, buffers.workspace)
+        optimise(part.first_layer, buffers, settings, rate, decay, step, like)
+    optimise(part.weights, buffers, settings, rate, decay, step, like)
+    optimise(part.others, buffers, settings, rate, 0.0, step, like)

@@ -1,0 +1,194 @@
+"""Which thread does what in one run, and how many threads pay."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastfnn.kernels import Layout, Part, Ranges, Rows, Share, records
+from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels.memory import round_up
+from fastfnn.kernels.team import FLAG_STRIDE
+
+Array = NDArray[Any]
+
+# Of a listed value in an update, in multiplications of a dense feature: more than in a whole step, since weights are
+# read and written for every example, and half the rows come from another core's cache. A thread that has a few dense
+# features too reads all rows twice.
+COST_OF_NONZERO = 14.0
+WIDE = 64  # dense features that the update takes at a time
+ROWS_TOGETHER = 20  # of later weights, likewise
+FEATURES_TOGETHER = 4  # listed features whose narrow weights are whole vectors
+WORK_PER_THREAD = 10**5  # multiply-adds of a dense step
+EXAMPLES_PER_THREAD = 128  # a block
+Pairs = list[tuple[int, int]]
+Result = TypeVar("Result")
+
+
+class Bounds(NamedTuple):
+    """What one thread updates, as the first one of each kind and the one behind the last."""
+
+    dense: tuple[int, int]
+    listed: tuple[int, int]
+    rows: list[tuple[int, int, int]]
+
+
+def give_way_address() -> Any:
+    """The address of the system's function that offers the core to other threads; 0 where there is none."""
+    if INTERPRETED:
+        return lambda: time.sleep(0)
+    if os.name != "posix":
+        return 0
+    function = getattr(ctypes.CDLL(None), "sched_yield", None)
+    return ctypes.cast(function, ctypes.c_void_p).value if function else 0
+
+
+def boundaries(costs: Array, threads: int) -> NDArray[np.int64]:
+    """(threads + 1,) places that cut items of these costs into runs of about the same cost."""
+    cumulated = np.concatenate(([0.0], np.cumsum(costs)))
+    wanted = np.linspace(0, cumulated[-1], threads + 1)
+    places: NDArray[np.int64] = np.searchsorted(cumulated, wanted - 1e-9 * cumulated[-1])
+    places[-1] = len(costs)  # also where the last ones cost nothing
+    return places
+
+
+class Division:
+    """The parameters, row by row, divided among the threads of a team so that each has about the same to do.
+
+    Rows are, in this order, dense features, listed features and the rows of later weights, a few at a time; a thread
+    has consecutive ones, so that most read one part of the records only.
+    """
+
+    def __init__(self, layout: Layout, densities: Array, threads: int) -> None:
+        units, depth = layout.units, len(layout.units) - 1
+        self.layout, self.threads = layout, threads
+        stride, n_listed = int(layout.dense_stride), len(densities)
+        self.n_listed = round_up(n_listed + 1, FEATURES_TOGETHER)  # with the one that fills records up
+        listed_costs = np.zeros(self.n_listed)
+        listed_costs[:n_listed] = COST_OF_NONZERO * densities * units[1]
+        items: list[tuple[str, int, int, int, float]] = []
+        for k in range(0, stride, WIDE):
+            last = min(k + WIDE, stride)
+            items.append(("dense", 0, k, last, float((last - k) * units[1])))
+        for k in range(0, self.n_listed, FEATURES_TOGETHER):
+            items.append(("listed", 0, k, k + FEATURES_TOGETHER, float(listed_costs[k : k + FEATURES_TOGETHER].sum())))
+        for layer in range(2, depth + 1):
+            for k in range(0, units[layer - 1], ROWS_TOGETHER):
+                last = min(k + ROWS_TOGETHER, int(units[layer - 1]))
+                items.append(("rows", layer, k, last, float((last - k) * layout.row_widths[layer])))
+        self.items = items
+        self.cuts = boundaries(np.array([item[-1] for item in items]), threads)
+
+    def bounds(self, thread: int) -> Bounds:
+        """What a thread has."""
+        own = self.items[self.cuts[thread] : self.cuts[thread + 1]]
+        spans = {}
+        for kind in ("dense", "listed"):
+            of_kind = [item for item in own if item[0] == kind]
+            spans[kind] = (of_kind[0][2], of_kind[-1][3]) if of_kind else (0, 0)
+        layers = {item[1] for item in own if item[0] == "rows"}
+        rows = []
+        for layer in sorted(layers):
+            pieces = [item for item in own if item[1] == layer]
+            rows.append((layer, pieces[0][2], pieces[-1][3]))
+        return Bounds(spans["dense"], spans["listed"], rows)
+
+    def part(self, thread: int, flags: NDArray[np.int64], give_way: Any) -> Part:
+        """What the kernels need to know of it."""
+        bounds, layout = self.bounds(thread), self.layout
+        is_last = thread == self.threads - 1
+        return Part(
+            thread=thread,
+            threads=self.threads,
+            first_layer=_ranges(self._first_layer(bounds)),
+            weights=_ranges([self._later_weights(*piece) for piece in bounds.rows]),
+            others=_ranges([(int(layout.weights_end), int(layout.parameters_end))] if is_last else []),
+            rows=_ranges(bounds.rows),
+            flags=flags,
+            give_way=give_way,
+        )
+
+    def _first_layer(self, bounds: Bounds) -> Pairs:
+        layout = self.layout
+        ranges: Pairs = []
+        begin, end = bounds.dense
+        if end - begin == layout.dense_stride:
+            ranges.append((layout.dense_weights, layout.dense_weights + layout.units[1] * layout.dense_stride))
+        elif end > begin:
+            starts = layout.dense_weights + np.arange(layout.units[1]) * layout.dense_stride
+            ranges += [(at + begin, at + end) for at in starts]
+        begin, end = bounds.listed
+        for at, width in ((layout.weights[0], layout.main_width), (layout.tail_weights, layout.tail_width)):
+            if end > begin and width:
+                ranges.append((at + begin * width, at + end * width))
+        return ranges
+
+    def _later_weights(self, layer: int, first_row: int, last_row: int) -> tuple[int, int]:
+        at, stride = self.layout.weights[layer - 1], self.layout.row_widths[layer]
+        return at + first_row * stride, at + last_row * stride
+
+    def shares(self, rows: Rows) -> list[Share]:
+        """The features of each thread, with where they are in each record."""
+        every = [self.bounds(thread) for thread in range(self.threads)]
+        if self.threads == 1:
+            return [Share(*every[0].dense, np.empty(0, np.int32), 0)]
+        ends = np.array([bounds.listed[1] for bounds in every], np.int64)
+        stride = self.threads + 1
+        cuts = np.zeros((len(rows.entries) // 2, stride), np.int32)
+        if rows.records:
+            records.cut(rows.entries, rows.columns, rows.values, rows.dense, np.maximum.accumulate(ends), cuts)
+        flat = cuts.reshape(-1)
+        return [
+            Share(*bounds.dense, flat[thread:], stride if bounds.listed[1] > bounds.listed[0] else -1)
+            for thread, bounds in enumerate(every)
+        ]
+
+
+def _ranges(numbers: Sequence[tuple[int, ...]]) -> Ranges:
+    return Ranges(len(numbers), np.array(numbers, np.int64).reshape(-1))
+
+
+def make_parts(division: Division) -> list[Part]:
+    """The parts of all threads of a team, which share the flags of their barrier."""
+    flags = np.zeros((division.threads + 1) * FLAG_STRIDE, np.int64)
+    give_way = give_way_address()
+    return [division.part(thread, flags, give_way) for thread in range(division.threads)]
+
+
+def dissolve(parts: Sequence[Part]) -> None:
+    """Tells the threads of a team that one does not come; it cannot be used again."""
+    parts[0].flags[-FLAG_STRIDE] = 1
+
+
+def threads_that_pay(threads: int, units: NDArray[np.int64], batch_size: int) -> int:
+    """How many of the threads asked for to use: one where a step is too short to be divided."""
+    work = batch_size * int(np.dot(units[:-1], units[1:]))
+    return max(1, min(threads, work // WORK_PER_THREAD, batch_size // EXAMPLES_PER_THREAD))
+
+
+def run_together(calls: Sequence[Callable[[], Result]], dissolve: Callable[[], None]) -> Result:
+    """Calls functions that begin by waiting for each other: the first one here, each other one in a thread of its own.
+
+    Should one not be called, since the system has no thread to give or a signal raises an exception here, the others
+    are told by `dissolve`. Returns the first one's result.
+    """
+    if len(calls) == 1:
+        return calls[0]()
+    threads = [threading.Thread(target=call) for call in calls[1:]]
+    try:
+        for thread in threads:
+            thread.start()
+        result = calls[0]()
+    except BaseException:
+        dissolve()
+        raise
+    for thread in threads:
+        thread.join()
+    return result

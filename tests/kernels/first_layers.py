@@ -1,0 +1,88 @@
+"""The first layer's functions for some rows, called on their own as the steps call them."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastfnn.config import NetworkConfig
+from fastfnn.kernels import Share
+from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.layout import lanes_of
+from fastfnn.packing import PackedNetwork
+from fastfnn.parameters import Parameters, initialise
+from fastfnn.rows import FeatureOrder, make_rows, whole_share
+
+Array = NDArray[Any]
+UNTOUCHED = 77.0
+
+
+def call(function: Any, *arguments: Any) -> None:
+    """Calls compiled code at its address: floats as doubles, integers and addresses as words."""
+    if INTERPRETED:
+        function(*arguments)
+        return
+    words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
+    kinds = [ctypes.c_double if isinstance(word, float) else ctypes.c_int64 for word in words]
+    plain = [word if isinstance(word, float) else int(word) for word in words]
+    ctypes.CFUNCTYPE(None, *kinds)(int(function))(*plain)
+
+
+def present(functions: Any) -> list[Any]:
+    """The functions that there are."""
+    return [function for function in functions if function != 0]
+
+
+class FirstLayer:
+    """A first layer with random weights and biases on the rows of a matrix (N, K)."""
+
+    def __init__(self, X: Array, units: int, order: FeatureOrder, dtype: str, share: Share | None = None) -> None:
+        self.X, self.order, self.config = X, order, NetworkConfig(hidden=(units,), dtype=dtype)
+        self.start = initialise(self.config, X.shape[1], 2, seed=1)
+        self.start.biases[0][:] = np.linspace(-1, 1, units)
+        self.network = self.packed(self.start)
+        self.rows = make_rows(X, order, dtype)
+        self.share = share or whole_share(self.rows)  # like the rows, must outlive what is bound
+        self.inputs = self.network.bind(self.rows, self.share, training=True)
+
+    def packed(self, parameters: Parameters) -> PackedNetwork:
+        return PackedNetwork(parameters, self.config, self.order, block=1)
+
+    def given(self, examples: Array, first: int, count: int) -> tuple[Any, ...]:
+        """What every function is given first."""
+        return (*self.inputs.rows, examples, len(examples), first, count)
+
+    def forward(self, examples: Array, first: int, count: int, scale: float, *, listed: bool = True) -> Array:
+        """One tile's outputs, with room for it (V, row_width); of the dense features alone, unless `listed`."""
+        inputs, layout, weights = self.inputs, self.network.layout, self.network.buffers.parameters
+        z = np.full((lanes_of(self.config.dtype), layout.row_widths[1]), UNTOUCHED, weights.dtype)
+        given, width = self.given(examples, first, count), int(layout.row_widths[1])
+        for function in present(inputs.dense_forward):
+            of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
+            call(function, *given, *of_weights, z.reshape(-1), 0, width, inputs.scratch)
+        for function, unit in zip(inputs.forward, layout.panel_units if listed else [], strict=listed):
+            of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+            outputs = (scale, layout.biases[0] + unit, z.reshape(-1), unit, width, inputs.scratch)
+            call(function, *given, *of_panel, *outputs, len(present(inputs.dense_forward)) == 0)
+        return z
+
+    def update(self, examples: Array, first: int, dz: Array) -> None:
+        """Adds x.T @ dz to the weights; dz (B, row_width) is an example a row."""
+        inputs, layout, weights = self.inputs, self.network.layout, self.network.buffers.parameters
+        given = (*self.given(examples, first, len(dz)), *inputs.share)
+        for function in present(inputs.dense_update):
+            of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
+            call(function, *given, *of_weights, dz.reshape(-1), 0, layout.row_widths[1], inputs.scratch)
+        for function, unit in zip(present(inputs.update), layout.panel_units, strict=self.rows.records > 0):
+            of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], inputs.scratch)
+
+    def expect(self, change: Array, tolerance: float) -> None:
+        """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""
+        expected = Parameters([self.start.weights[0] + change, *self.start.weights[1:]], self.start.biases)
+        found, wanted = self.network.buffers.parameters, self.packed(expected).buffers.parameters
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * max(1, np.abs(change).max()))
+        np.testing.assert_array_equal(found[wanted == 0], 0)

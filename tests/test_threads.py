@@ -1,0 +1,174 @@
+"""One run on several threads: the same bits, and no way to wait for ever."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastfnn import teams
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset
+from fastfnn.engine import KernelEngine
+from fastfnn.kernels.memory import round_up
+from fastfnn.kernels.simd import VECTOR_BYTES
+from fastfnn.layout import make_layout
+from fastfnn.stretch import Stretch
+from fastfnn.teams import Division, boundaries, dissolve, run_together, threads_that_pay
+from fastfnn.training import train
+
+RUNS = {
+    "sgd": {"l2": 0.01, "dropout": 0.2},
+    "wide": {"hidden": (70, 33), "l2": 0.5},
+    "no hidden layer": {"hidden": ()},
+    "strong shrinkage": {"l2": 19.999, "learning_rate": 0.05},
+    "momentum": {"optimizer": "momentum", "input": "sparse"},
+    "adam": {"optimizer": "adam", "batchnorm": "after", "dropout": 0.3},
+    "groups": {"batchnorm": "before", "batchnorm_group": 20},
+    "dense": {"input": "dense", "dtype": "float64", "optimizer": "adamw"},
+}
+
+
+@pytest.fixture
+def every_step_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teams, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(teams, "EXAMPLES_PER_THREAD", 1)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """307 images of 40 pixels: some are always set, some never."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, 307)
+    X = generator.integers(0, 256, (307, 40), dtype=np.uint8) * (generator.random((307, 40)) < np.linspace(1, 0, 40))
+    return Dataset.from_arrays(X.astype(np.uint8), labels, validation=61, test=(X[:50].astype(np.uint8), labels[:50]))
+
+
+def parameters_after(data: Dataset, threads: int, **options: Any) -> tuple[int, bytes]:
+    """The threads that were used, and every parameter."""
+    defaults = {"hidden": (20, 7), "batch_size": 100, "learning_rate": 0.05, "epochs": 3}
+    config = TrainingConfig(**{**defaults, **options, "threads": threads})
+    engine = KernelEngine(data, config)
+    result = train(data, config)
+    tensors = result.network.parameters.tensors()
+    return len(engine.members), b"".join(np.ascontiguousarray(t).tobytes() for t in tensors.values())
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+@pytest.mark.parametrize("options", RUNS.values(), ids=RUNS.keys())
+def test_any_number_of_threads_gives_the_same_bits(data, options):
+    threads, expected = parameters_after(data, 1, **options)
+    assert threads == 1
+    for count in (2, 3, 5):
+        assert parameters_after(data, count, **options) == (count, expected)
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+def test_more_threads_than_cores_in_runs_side_by_side(data):
+    _, expected = parameters_after(data, 1)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: parameters_after(data, 4), range(8)))
+    assert found == [(4, expected)] * 8
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_after_a_fork(data):
+    """In a process of its own: a fork of one with threads is what Python warns about."""
+    script = """
+import os, sys
+import numpy as np
+from fastfnn import teams
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset
+from fastfnn.training import train
+teams.WORK_PER_THREAD = teams.EXAMPLES_PER_THREAD = 1
+X = np.arange(6000, dtype=np.uint8).reshape(200, 30)
+data = Dataset.from_arrays(X, np.arange(200) % 3, test=(X, np.arange(200) % 3))
+config = TrainingConfig(hidden=(8,), batch_size=50, epochs=2, threads=2)
+before = train(data, config).test.cost
+child = os.fork()
+after = train(data, config).test.cost
+if child == 0:
+    os._exit(0 if after == before else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or after != before)
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=300, check=False).returncode == 0
+
+
+def engine_of_two(data: Dataset) -> KernelEngine:
+    engine = KernelEngine(data, TrainingConfig(hidden=(8,), batch_size=50, threads=2))
+    assert len(engine.members) == 2
+    return engine
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+def test_a_thread_that_cannot_be_started_is_an_error_and_not_a_wait(data, monkeypatch):
+    engine = engine_of_two(data)
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        engine.run(Stretch(np.arange(100), 0, 2, 0, np.full(2, 0.1), np.zeros(1, np.uint32)))
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+def test_an_exception_before_the_first_step_releases_the_others(data):
+    engine = engine_of_two(data)
+    before = engine.parameters().tensors()
+    stretch = Stretch(np.arange(100), 0, 2, 0, np.full(2, 0.1), np.zeros(1, np.uint32))
+    returned = []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    calls: list[Callable[[], Any]] = [
+        interrupted,
+        lambda: returned.append(engine._run_member(engine.members[1], stretch)),
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        run_together(calls, lambda: dissolve([member.part for member in engine.members]))
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(60)
+    assert [totals.steps for totals in returned] == [0]
+    assert all(np.array_equal(before[name], tensor) for name, tensor in engine.parameters().tensors().items())
+
+
+def test_one_thread_where_a_step_is_short():
+    units = np.array([784, 20, 7, 5, 10])
+    assert threads_that_pay(8, units, 16) == 1
+    assert threads_that_pay(2, units, 2048) == 2
+    assert threads_that_pay(1, units, 2048) == 1
+    assert threads_that_pay(64, units, 256) == 256 // teams.EXAMPLES_PER_THREAD
+
+
+def test_boundaries_divide_costs_evenly():
+    assert boundaries(np.ones(10), 2).tolist() == [0, 5, 10]
+    assert boundaries(np.array([9.0, 1, 1, 1]), 2).tolist() == [0, 1, 4]
+    assert boundaries(np.zeros(0), 3).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize(("sizes", "dense"), [((50, 20, 7, 3), 32), ((50, 70, 40, 3), 0), ((50, 3), 50)])
+def test_every_parameter_is_some_threads_part_once(sizes, dense, threads):
+    layout, _, _ = make_layout(sizes, dense, batchnorm=True, dtype="float32", block=128, batch_size=64)
+    division = Division(layout, np.full(sizes[0] - dense, 0.2), threads)
+    flags = np.zeros(1, np.int64)
+    seen = np.zeros(layout.parameters_end, int)
+    for thread in range(threads):
+        part = division.part(thread, flags, 0)
+        for ranges in (part.first_layer, part.weights, part.others):
+            for begin, end in ranges.numbers.reshape(-1, 2):
+                seen[begin:end] += 1
+                assert begin % (VECTOR_BYTES // 4) == 0
+                assert end == round_up(end, VECTOR_BYTES // 4)
+    assert (seen == 1).all()
