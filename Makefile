@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test check format clean
+.PHONY: help sweep benchmark test check format clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -22,8 +22,15 @@ $(VENV)/.developing: pyproject.toml $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
+$(VENV)/.benchmarking: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
 sweep: $(VENV)/.installed ## the main job: which batch size on MNIST? (results in fastfnn-sweep/)
 	$(BIN)/fastfnn sweep
+
+benchmark: $(VENV)/.benchmarking ## all benchmarks, one after the other (half an hour; results in reports/benchmark/)
+	$(BIN)/python bench/report.py
 
 test: check ## static checks, all tests, and what they cover; the kernels are measured with compilation off as well
 	$(BIN)/coverage erase

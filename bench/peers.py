@@ -1,163 +1,208 @@
-"""Time of a training epoch: fastfnn against NumPy float32, interleaved, in one process on one thread.
+"""Time of a training epoch: fastfnn on one thread against every other library, in interleaved rounds.
 
-    python bench/peers.py --batch-size 16,128,1024 --rounds 7 --json result.json
+    python bench/peers.py                                       # MNIST, 784-20-7-5-10, all peers that are installed
+    python bench/peers.py --hidden 512,512 --batch-size 16,128 --peers jax,torch-compile
+    python bench/peers.py --data fashion-mnist --input dense --json result.json
+    python bench/peers.py --synthetic 20000x20000@0.005 --hidden 64
 
-784-20-7-5-10 on MNIST (48,000 rows), plain SGD, float32, reshuffled every epoch. Before anything is timed, both do 20
-steps from the same weights in the same order and must arrive at the same costs. The sgemm rate of the same process
-says how long the epoch's dense products alone would take.
+Plain SGD, float32, reshuffled every epoch. Every peer has a process for one thread and one for all cores, in its best
+form (see the modules of bench/rivals); the better of the two counts. Of fastfnn one thread counts, and what it does
+with all cores is shown beside it. Before anything is timed all do 20 steps from the same weights in the same order, and
+must have the same costs to 1e-4; after an epoch that warms up, its loss must be the same to 1 %. What an epoch's dense
+products would take at the rate of sgemm, and the most that the core's units can do, are measured in fastfnn's process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
-from itertools import pairwise
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from options import add_data_options, integers, make_parser, name_of, save, words
+from rivals import OURS, RIVALS, default_rivals
+from rivals.memory import available_bytes, that_fit
+from rivals.processes import WorkerError, label
+from rivals.rounds import DisagreementError, Result, measure
+from rivals.summary import Limits, in_text, that_count
+from rivals.workload import Synthetic, Workload
+from scipy import sparse
 
-from fastfnn.config import TrainingConfig
-from fastfnn.data import Dataset, load_dataset
-from fastfnn.engine import KernelEngine
-from fastfnn.parameters import initialise
-from fastfnn.streams import epoch_order
-from fastfnn.stretch import Stretch
+from fastfnn.benchmarks.documents import document
+from fastfnn.benchmarks.epochs import dense_operations, network_text
+from fastfnn.data import DATASETS, Dataset
+from fastfnn.errors import FastfnnError, suggestion
+from fastfnn.sweeps.environment import usable_cores
 
 BATCH_SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048]
-LEARNING_RATE = 0.009
-Order = NDArray[np.int64]
-Peer = Callable[[Order], float]  # trains on the examples in this order and returns the sum of their losses
+ALL = "all"
+INTERRUPTED = 130
+WIDTH = 100
 
 
-def fastfnn_peer(data: Dataset, config: TrainingConfig) -> Peer:
-    engine = KernelEngine(data, config)
-    keys = np.zeros(len(config.hidden), np.uint32)
-
-    def epoch(order: Order) -> float:
-        steps = config.steps_per_epoch(len(order))
-        return engine.run(Stretch(order, 0, steps, 0, np.full(steps, config.base_learning_rate), keys)).loss
-
-    return epoch
+def thread_counts(text: str) -> list[int]:
+    """`1,all` as numbers without repetition."""
+    return list(dict.fromkeys(usable_cores() if part == ALL else int(part) for part in text.split(",")))
 
 
-def numpy_peer(data: Dataset, config: TrainingConfig) -> Peer:
-    """As fast as NumPy allows: float rows made once, in-place arithmetic, the rate folded into the gradient."""
-    features = data.train.features * np.float32(data.scale)
-    labels = data.train.labels
-    parameters = initialise(config, data.n_features, data.n_classes, config.seed)
-    weights, biases = parameters.weights, parameters.biases
-    last = len(weights) - 1
-
-    def step(rows: Order) -> float:
-        activations = [features[rows]]
-        for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
-            z = activations[-1] @ w
-            z += b
-            activations.append(np.maximum(z, 0, out=z) if layer < last else z)
-        gradient = activations[-1]
-        gradient -= gradient.max(axis=1, keepdims=True)
-        of_label = gradient[np.arange(len(rows)), labels[rows]]
-        np.exp(gradient, out=gradient)
-        sums = gradient.sum(axis=1, keepdims=True)
-        gradient /= sums
-        gradient[np.arange(len(rows)), labels[rows]] -= 1
-        gradient *= np.float32(config.base_learning_rate / len(rows))
-        for layer in range(last, -1, -1):
-            previous = gradient @ weights[layer].T if layer else gradient
-            if layer:
-                previous *= activations[layer] > 0
-            weights[layer] -= activations[layer].T @ gradient
-            biases[layer] -= gradient.sum(axis=0)
-            gradient = previous
-        return float((np.log(sums[:, 0]) - of_label).sum())
-
-    def epoch(order: Order) -> float:
-        return sum(step(order[i : i + config.batch_size]) for i in range(0, len(order), config.batch_size))
-
-    return epoch
+def synthetic(text: str) -> str:
+    """ROWSxCOLUMNS@DENSITY, checked."""
+    return str(Synthetic.parse(text))
 
 
-PEERS = {"fastfnn": fastfnn_peer, "numpy": numpy_peer}
+def make_arguments() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, rounds=7)
+    add_data_options(parser)
+    parser.add_argument("--synthetic", type=synthetic, metavar="ROWSxCOLUMNS@DENSITY", help="sparse data at random")
+    parser.add_argument("--input", choices=("auto", "dense"), default="auto", help="dense: float rows for fastfnn too")
+    sizes = f"(default: those of {','.join(map(str, BATCH_SIZES))} for which there are rows)"
+    parser.add_argument("--batch-size", type=integers, metavar="N,N,...", help=sizes)
+    parser.add_argument("--threads", type=thread_counts, default=f"1,{ALL}", help=f"of the peers (default: 1,{ALL})")
+    parser.add_argument("--peers", type=words, metavar="NAME,...", help=f"some of {', '.join(RIVALS)}")
+    return parser
 
 
-def check_same_computation(data: Dataset, batch_size: int) -> None:
-    """Every peer must have the same costs over 20 steps, to 1e-4."""
-    config = TrainingConfig(batch_size=batch_size, learning_rate=LEARNING_RATE)
-    order = epoch_order(0, 0, data.train.indices, shuffle=True)
-    peers = {name: make(data, config) for name, make in PEERS.items()}
-    for step in range(min(20, len(order) // batch_size)):
-        batch = order[step * batch_size : (step + 1) * batch_size]
-        costs = {name: peer(batch) / batch_size for name, peer in peers.items()}
-        if max(costs.values()) - min(costs.values()) > 1e-4:
-            raise SystemExit(f"batch size {batch_size}, step {step}: the peers compute different things: {costs}")
+def workload_of(arguments: argparse.Namespace) -> Workload:
+    data = arguments.data if arguments.data in DATASETS else str(Path(arguments.data).resolve())
+    return Workload(data, arguments.synthetic, tuple(arguments.hidden), arguments.input)
 
 
-def sgemm_gflops(size: int = 512, repeats: int = 10) -> float:
-    a = np.random.default_rng(0).random((size, size), dtype=np.float32)
-    started = time.perf_counter()
-    for _ in range(repeats):
-        a @ a
-    return 2 * repeats * size**3 / (time.perf_counter() - started) / 1e9
+def wanted_sizes(sizes: list[int] | None, rows: int) -> list[int]:
+    """The batch sizes asked for, or the usual ones that are no larger than the data.
+
+    Raises:
+        ValueError: for one that is larger, or below 1.
+    """
+    if sizes is None:
+        return [size for size in BATCH_SIZES if size <= rows] or [rows]
+    if not sizes or min(sizes) < 1 or max(sizes) > rows:
+        raise ValueError(f"--batch-size: expected numbers from 1 to {rows}, the rows of the data, found {sizes}")
+    return list(dict.fromkeys(sizes))
 
 
-def measure(data: Dataset, batch_sizes: list[int], rounds: int) -> dict[str, Any]:
-    """Seconds of each epoch by peer and batch size; every round visits all, so that drift hits all."""
-    configs = {b: TrainingConfig(batch_size=b, learning_rate=LEARNING_RATE) for b in batch_sizes}
-    peers = {(name, b): make(data, configs[b]) for b in batch_sizes for name, make in PEERS.items()}
-    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in peers}
-    rates = []
-    for round_number in range(rounds):
-        print(f"round {round_number + 1} of {rounds}", file=sys.stderr)
-        rates.append(sgemm_gflops())
-        order = epoch_order(0, round_number, data.train.indices, shuffle=True)
-        for key, peer in peers.items():
-            started = time.perf_counter()
-            peer(order)
-            seconds[key].append(time.perf_counter() - started)
-    first, *others = pairwise([data.n_features, 20, 7, 5, data.n_classes])
-    # Two operations a weight forward, two for its gradient, and two for that of its input, which the first layer lacks.
-    flops = len(data.train) * (4 * first[0] * first[1] + 6 * sum(k * h for k, h in others))
-    return {
-        "sgemm_gflops": rates,
-        "dense_seconds_at_sgemm_rate": flops / max(rates) / 1e9,
-        "seconds": {f"{name} {b}": values for (name, b), values in seconds.items()},
+def wanted_peers(names: list[str] | None, data: Dataset, workload: Workload) -> list[str]:
+    """The peers asked for, or those for this kind of data, after fastfnn.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if names is None:
+        sparse_data = sparse.issparse(data.train.features)
+        names = default_rivals(sparse_data=sparse_data, dense_rows=workload.input == "dense")
+    for name in names:
+        if name not in RIVALS:
+            raise ValueError(f"--peers: there is no {name!r}{suggestion(name, list(RIVALS))}")
+    return list(dict.fromkeys([OURS, *names]))
+
+
+def installed_versions(names: list[str]) -> dict[str, str | None]:
+    """The version of each peer's package, None where there is none."""
+    versions: dict[str, str | None] = {}
+    for package in dict.fromkeys(RIVALS[name].package for name in names):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def chosen(
+    names: list[str], versions: dict[str, str | None], threads: list[int], data: Dataset, available: float
+) -> tuple[list[tuple[str, int]], dict[str, str]]:
+    """The (peer, threads) to be timed, and by name why others are not.
+
+    fastfnn is always timed on one thread, and first, since its process measures the rates of the core. `available` is
+    the memory for the rows of all of them, in bytes.
+    """
+    unavailable = {name: "not installed" for name in names if versions[RIVALS[name].package] is None}
+    pairs = [
+        (name, count)
+        for count in dict.fromkeys([1, *threads])
+        for name in names
+        if name not in unavailable and (count in threads or name == OURS)
+    ]
+    fitting, left_out = that_fit(pairs, data, available)
+    return fitting, unavailable | {
+        label(*pair): "its dense rows do not fit into memory beside the others" for pair in left_out
     }
 
 
-def print_table(result: dict[str, Any], batch_sizes: list[int]) -> None:
-    limit = result["dense_seconds_at_sgemm_rate"]
-    print(f"sgemm {max(result['sgemm_gflops']):.0f} GFLOP/s: dense products of an epoch take {limit * 1e3:.1f} ms")
-    print("ms an epoch, minimum (median)")
-    print(f"{'batch size':>10}  {'fastfnn':>14}  {'numpy':>14}  {'ratio':>6}  {'of dense limit':>14}")
-    for b in batch_sizes:
-        ours, theirs = (result["seconds"][f"{name} {b}"] for name in ("fastfnn", "numpy"))
-        cells = [f"{min(s) * 1e3:6.1f} ({statistics.median(s) * 1e3:5.1f})" for s in (ours, theirs)]
-        ratio, fraction = min(theirs) / min(ours), min(ours) / limit
-        print(f"{b:>10}  {cells[0]:>14}  {cells[1]:>14}  {ratio:>5.1f}x  {fraction:>14.2f}")
+def as_document(
+    arguments: argparse.Namespace, workload: Workload, data: Dataset, versions: dict[str, str | None], result: Result
+) -> dict[str, Any]:
+    """Everything that was measured, with what is needed to judge it."""
+    batch_sizes = list(dict.fromkeys(each.batch_size for each in result.measurements))
+    config = workload.config(batch_sizes[0])
+    limits = Limits.of(dense_operations(data, config), result.rates)
+    settings = {
+        "data": f"synthetic {workload.synthetic}" if workload.synthetic else name_of(workload.data),
+        "rows": len(data.train),
+        "network": network_text(data, config),
+        "input": workload.input,
+        "learning_rate": workload.learning_rate,
+        "batch_sizes": batch_sizes,
+        "rounds": arguments.rounds,
+        "threads": arguments.threads,
+        "dense_operations": limits.operations,
+        "dense_seconds": limits.sgemm_seconds,
+        "peak_seconds": limits.peak_seconds,
+    }
+    counting, others = that_count([each.as_document() for each in result.measurements])
+    packages = [package for package, version in versions.items() if version is not None]
+    return document("peers", settings, counting, packages=packages) | {
+        "other_measurements": others,
+        "rates": result.rates,
+        "unavailable": result.unavailable,
+    }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch-size", default=",".join(map(str, BATCH_SIZES)), help="comma-separated")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="also write every time measured to this file")
-    arguments = parser.parse_args()
-    batch_sizes = [int(b) for b in arguments.batch_size.split(",")]
-    data = load_dataset("mnist")
-    with threadpool_limits(limits=1):
-        check_same_computation(data, min(batch_sizes))
-        result = measure(data, batch_sizes, arguments.rounds)
-    print_table(result, batch_sizes)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1))
+def show_progress(text: str) -> None:
+    """One line that changes on a terminal, else a line each."""
+    if sys.stderr.isatty():
+        print(f"\r{text[:WIDTH]:<{WIDTH}}", end="", file=sys.stderr, flush=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The document of a benchmark.
+
+    Raises:
+        DisagreementError, WorkerError: as `measure`.
+        FastfnnError: when the data cannot be had.
+        ValueError: for options that do not fit the data.
+    """
+    workload = workload_of(arguments)
+    data = workload.load()
+    batch_sizes = wanted_sizes(arguments.batch_size, len(data.train))
+    names = wanted_peers(arguments.peers, data, workload)
+    versions = installed_versions(names)
+    pairs, unavailable = chosen(names, versions, arguments.threads, data, available_bytes())
+    result = measure(workload, pairs, batch_sizes, arguments.rounds, show_progress)
+    result.unavailable.update(unavailable)
+    return as_document(arguments, workload, data, versions, result)
+
+
+def main() -> int:
+    arguments = make_arguments().parse_args()
+    try:
+        found = run(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the workers are ended", file=sys.stderr)
+        return INTERRUPTED
+    except (DisagreementError, WorkerError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    except (FastfnnError, ValueError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 2
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(in_text(found), end="")
+    save(arguments.json, found)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

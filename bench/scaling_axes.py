@@ -1,0 +1,187 @@
+"""The axes of scaling.py: each takes the settings of a measurement and returns what was measured, point by point."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from options import rounds_of, say
+from synthetic import rows_of_density, write_mnist_like
+
+from fastfnn.benchmarks.epochs import Epochs, dense_operations
+from fastfnn.benchmarks.machine import sgemm_gflops
+from fastfnn.benchmarks.rounds import times_of
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset, load_dataset
+from fastfnn.errors import ConfigError
+from fastfnn.rows import COST_OF_NONZERO, order_of_features
+
+Measurements = list[dict[str, Any]]
+
+DENSITY_COLUMNS = 784
+DEPTH_UNITS = 20
+KINDS = ("sparse", "dense", "auto")
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where to measure: the points of every axis, and what is the same at all of them."""
+
+    rounds: int
+    batch_sizes: Sequence[int]
+    rows: Sequence[int]
+    widths: Sequence[int]
+    depths: Sequence[int]
+    densities: Sequence[float]
+    density_rows: int
+    cores: int
+    config: TrainingConfig
+    data: str
+
+
+def rows_axis(points: Points) -> Measurements:
+    """Rows like MNIST's, each number of them in a process of its own."""
+    return [_rows_point(points, rows) for rows in points.rows]
+
+
+def _rows_point(points: Points, rows: int) -> dict[str, Any]:
+    say(f"rows: {rows:,}")
+    with tempfile.TemporaryDirectory() as folder:
+        write_mnist_like(Path(folder), rows)
+        script = Path(__file__).with_name("rows_process.py")
+        command = [sys.executable, str(script), folder, points.config.to_json(), str(points.rounds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    point: dict[str, Any] = json.loads(done.stdout)
+    return point
+
+
+def width_axis(points: Points) -> Measurements:
+    """One hidden layer of so many units."""
+    configs = {width: points.config.replace(hidden=(width,)) for width in points.widths}
+    return _networks("width", configs, points)
+
+
+def depth_axis(points: Points) -> Measurements:
+    """So many hidden layers of 20 units."""
+    configs = {depth: points.config.replace(hidden=(DEPTH_UNITS,) * depth) for depth in points.depths}
+    return _networks("depth", configs, points)
+
+
+def _networks(axis: str, configs: Mapping[int, TrainingConfig], points: Points) -> Measurements:
+    data = load_dataset(points.data)
+    rate = sgemm_gflops()
+    times = times_of(_timers(data, configs), points.rounds, rounds_of(axis, points.rounds))
+    return [
+        {
+            axis: value,
+            "epoch_seconds": times[value],
+            "dense_operations": dense_operations(data, config),
+            "sgemm_gflops": rate,
+        }
+        for value, config in configs.items()
+    ]
+
+
+def density_axis(points: Points) -> Measurements:
+    """Rows of random bytes, this share of them not zero: all features listed, all dense, and as `auto` decides.
+
+    Once all columns are alike, where `auto` takes the faster of the others, and once they differ, where it splits them.
+    """
+    found = []
+    for uneven in (False, True):
+        for density in points.densities:
+            data = rows_of_density(points.density_rows, DENSITY_COLUMNS, density, uneven=uneven)
+            configs = {kind: points.config.replace(input=kind) for kind in KINDS}
+            what = f"density {density:g}{', uneven' * uneven}"
+            found.append(
+                {
+                    "density": density,
+                    "uneven": uneven,
+                    "rows": points.density_rows,
+                    "columns": DENSITY_COLUMNS,
+                    "epoch_seconds": times_of(_timers(data, configs), points.rounds, rounds_of(what, points.rounds)),
+                    "dense_features": order_of_features(data, "auto").dense,
+                    "cost_of_nonzero": COST_OF_NONZERO,
+                }
+            )
+    return found
+
+
+def threads_axis(points: Points) -> Measurements:
+    """So many threads within a run; a number that this version refuses is said and left out."""
+    data = load_dataset(points.data)
+    timers: dict[tuple[int, int], Callable[[], float]] = {}
+    refused: Measurements = []
+    for threads in range(1, points.cores + 1):
+        try:
+            configs = {
+                (threads, size): points.config.replace(threads=threads, batch_size=size) for size in points.batch_sizes
+            }
+            timers |= _timers(data, configs)
+        except ConfigError as error:
+            say(f"threads: {threads} refused: {error}")
+            refused.append({"threads": threads, "refused": str(error)})
+    times = times_of(timers, points.rounds, rounds_of("threads", points.rounds))
+    timed = [{"threads": threads, "batch_size": size, "epoch_seconds": times[threads, size]} for threads, size in times]
+    return timed + refused
+
+
+def concurrent_axis(points: Points) -> Measurements:
+    """So many runs side by side in threads, each on its own network: seconds until all of them did an epoch."""
+    data = load_dataset(points.data)
+    found = []
+    with ThreadPoolExecutor(points.cores) as pool:
+        for batch_size in points.batch_sizes:
+            runs = [Epochs(data, points.config.replace(batch_size=batch_size, seed=n)) for n in range(points.cores)]
+            timers = {n: _side_by_side(pool, runs[:n]) for n in range(1, points.cores + 1)}
+            times = times_of(timers, points.rounds, rounds_of(f"concurrent, batch size {batch_size}", points.rounds))
+            found += [
+                {
+                    "runs": n,
+                    "batch_size": batch_size,
+                    "seconds": seconds,
+                    "throughput_ratio": n * min(times[1]) / min(seconds),
+                }
+                for n, seconds in times.items()
+            ]
+    return found
+
+
+def _side_by_side(pool: ThreadPoolExecutor, runs: Sequence[Epochs]) -> Callable[[], float]:
+    def seconds() -> float:
+        """From the start of the first epoch, once all threads are there, until the last one is done."""
+        ready = threading.Barrier(len(runs))
+
+        def epoch(run: Epochs) -> tuple[float, float]:
+            ready.wait()
+            started = time.perf_counter()
+            run.time_epoch()
+            return started, time.perf_counter()
+
+        started, ended = zip(*(each.result() for each in [pool.submit(epoch, run) for run in runs]), strict=True)
+        return float(max(ended) - min(started))
+
+    return seconds
+
+
+def _timers(data: Dataset, configs: Mapping[Any, TrainingConfig]) -> dict[Any, Callable[[], float]]:
+    return {key: Epochs(data, config).time_epoch for key, config in configs.items()}
+
+
+AXES: dict[str, Callable[[Points], Measurements]] = {
+    "rows": rows_axis,
+    "width": width_axis,
+    "depth": depth_axis,
+    "density": density_axis,
+    "threads": threads_axis,
+    "concurrent": concurrent_axis,
+}
