@@ -80,7 +80,7 @@ def update(rows, examples, share, weights, dz, scratch, like, wide):
         count = min(EXAMPLES_PER_PASS, examples.size - begin)
         for i in range(count):
             position = examples.first + begin + i
-            if share.cuts_stride != 0:  # other threads have read most of these rows, and not this one
+            if share.cuts_stride != 0 or not rows.records:  # not in the nearest caches from the forward pass
                 prefetch_row(rows, examples.order, position + ROWS_AHEAD, examples.first + examples.size)
             example = at(examples.order, position)
             convert_dense(rows, example, share.feature_begin, share.feature_end, scratch, i * rows.stride, like)
