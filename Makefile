@@ -35,7 +35,7 @@ benchmark: $(VENV)/.benchmarking ## all benchmarks, one after the other (half an
 test: check ## static checks, all tests, and what they cover; the kernels are measured with compilation off as well
 	$(BIN)/coverage erase
 	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -p -m pytest -q tests/kernels/test_interpreted.py
-	$(BIN)/coverage run -p -m pytest
+	COVERAGE_FILE=.coverage.compiled $(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fastfnn.errors import ConfigError, suggestion
 
+Activation = Literal["relu", "identity", "logistic", "tanh"]
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Batchnorm = Literal["off", "before", "after"]
 Dtype = Literal["float32", "float64"]
@@ -131,8 +132,9 @@ class NetworkConfig(Config):
     """The shape of a network and the arithmetic it is computed in."""
 
     hidden: tuple[int, ...] = Field((20, 7, 5), description="units of the hidden layers; () is softmax regression")
+    activation: Activation = Field("relu", description="of hidden layers")
     init: Literal["he", "xavier"] = "he"
-    batchnorm: Batchnorm = Field("off", description="off, or before or after the ReLU of hidden layers")
+    batchnorm: Batchnorm = Field("off", description="off, or before or after the activation of hidden layers")
     dtype: Dtype = "float32"
 
     @field_validator("hidden", mode="before")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.kernels import Buffers, Inputs, Part, Rows, Share, Steps
+from fastfnn.kernels import Buffers, Inputs, Part, Rows, Share, Steps, Targets
 from fastfnn.kernels.memory import read_only
 from fastfnn.packing import MOMENTS, PackedNetwork, settings_of
 from fastfnn.parameters import Parameters, initialise
@@ -33,6 +33,12 @@ class Member(NamedTuple):
     inputs: Inputs
     share: Share
     buffers: Buffers
+
+
+def targets_of(split: Split) -> Targets:
+    """Labels and weights of a split as the kernels take them."""
+    weights = np.empty(0) if split.weights is None else split.weights
+    return Targets(read_only(split.labels), read_only(weights), split.weights is not None)
 
 
 class KernelEngine:
@@ -96,28 +102,28 @@ class KernelEngine:
             stretch.learning_rates,
             stretch.dropout_keys,
         )
-        loss, correct, examples, done, diverged = kernels.run_steps(
+        loss, correct, examples, weight, done, diverged = kernels.run_steps(
             member.part,
             member.inputs,
-            read_only(self.data.train.labels),
+            targets_of(self.data.train),
             steps,
             self.network.layout,
             member.buffers,
             self.settings,
         )
-        return Totals(loss, correct, examples, done, diverged)
+        return Totals(loss, correct, examples, weight, done, diverged)
 
     def evaluate(self, split: Split) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy in one call."""
+        """Weighted mean of the cross-entropy, and accuracy, in one call."""
         loss, correct = self._evaluate(split, split.indices)
-        return loss / len(split), correct / len(split)
+        return loss / split.total_weight, correct / len(split)
 
     def _evaluate(self, split: Split, indices: NDArray[np.int64]) -> tuple[float, int]:
         keys = np.zeros(len(self.config.hidden), np.uint32)
         inputs, network = self.inputs[id(split)], self.network
         result: tuple[float, int] = kernels.evaluate(
             inputs,
-            read_only(split.labels),
+            targets_of(split),
             read_only(indices),
             network.layout,
             network.buffers,

@@ -162,7 +162,7 @@ def _workspace_offsets(
         "allocated_units": _integers(allocated),
         "activations": per_layer(depth + 1),
         "gradients": per_layer(depth),
-        "rectified": per_layer(depth if batchnorm else 0),
+        "unnormalised": per_layer(depth if batchnorm else 0),
         "normalised": per_layer(depth if batchnorm else 0),
         "deviations": _integers([memory.take(h) for h in allocated]),
         "rows": _integers([memory.take(examples * row_widths[n]) if by_rows[n] else -1 for n in range(depth + 1)]),

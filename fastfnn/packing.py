@@ -18,9 +18,13 @@ from fastfnn.kernels.structures import (
     BATCHNORM_AFTER,
     BATCHNORM_BEFORE,
     BATCHNORM_OFF,
+    IDENTITY,
+    LOGISTIC,
     MOMENTUM,
     NESTEROV,
+    RELU,
     SGD,
+    TANH,
 )
 from fastfnn.layout import lanes_of, make_layout, most_tiles, panels
 from fastfnn.parameters import Parameters
@@ -28,6 +32,7 @@ from fastfnn.rows import FeatureOrder, identity_order, make_rows, whole_share
 
 Array = NDArray[Any]
 
+ACTIVATION_CODES = {"relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH}
 BATCHNORM_CODES = {"off": BATCHNORM_OFF, "before": BATCHNORM_BEFORE, "after": BATCHNORM_AFTER}
 OPTIMIZER_CODES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW}
 MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
@@ -156,6 +161,7 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
         training=training,
         feature_scale=feature_scale,
         batch_size=options.batch_size,
+        activation=ACTIVATION_CODES[options.activation],
         batchnorm=BATCHNORM_CODES[options.batchnorm],
         optimizer=OPTIMIZER_CODES[options.optimizer],
         momentum=options.momentum,

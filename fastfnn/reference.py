@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn import training
-from fastfnn.config import TrainingConfig
+from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.data import Dataset, Split
 from fastfnn.parameters import Parameters, initialise
 from fastfnn.progress import Observer
@@ -50,6 +50,44 @@ def relu(z: Array) -> Array:
 def relu_backward(da: Array, a: Array) -> Array:
     """The gradient at 0 is 0."""
     return np.asarray(np.where(a > 0, da, 0))
+
+
+def identity(z: Array) -> Array:
+    """z; a linear layer."""
+    return z
+
+
+def identity_backward(da: Array, a: Array) -> Array:
+    """da."""
+    return da
+
+
+def logistic(z: Array) -> Array:
+    """1 / (1 + exp(-z))."""
+    return np.asarray(1 / (1 + np.exp(-z)))
+
+
+def logistic_backward(da: Array, a: Array) -> Array:
+    """The derivative is a (1 - a)."""
+    return np.asarray(da * a * (1 - a))
+
+
+def tanh(z: Array) -> Array:
+    """The hyperbolic tangent."""
+    return np.asarray(np.tanh(z))
+
+
+def tanh_backward(da: Array, a: Array) -> Array:
+    """The derivative is 1 - a**2."""
+    return np.asarray(da * (1 - a * a))
+
+
+ACTIVATIONS = {
+    "relu": (relu, relu_backward),
+    "identity": (identity, identity_backward),
+    "logistic": (logistic, logistic_backward),
+    "tanh": (tanh, tanh_backward),
+}
 
 
 def batchnorm(z: Array, scale: Array, shift: Array) -> tuple[Array, Array, Array, Array]:
@@ -112,11 +150,12 @@ def cross_entropy(logits: Array, labels: NDArray[np.int64]) -> tuple[Array, Arra
     return np.log(total[:, 0]) - shifted[np.arange(len(labels)), labels], exponentials / total
 
 
-def cross_entropy_backward(softmax: Array, labels: NDArray[np.int64]) -> Array:
-    """Gradient of the mean loss with respect to the logits."""
+def cross_entropy_backward(softmax: Array, labels: NDArray[np.int64], weights: NDArray[np.float64]) -> Array:
+    """Gradient of the weighted mean loss with respect to the logits; 0 where all weights (B,) are."""
     dlogits = softmax.copy()
     dlogits[np.arange(len(labels)), labels] -= 1
-    return np.asarray(dlogits / softmax.dtype.type(len(labels)))
+    shares = weights / weights.sum() if weights.any() else weights
+    return np.asarray(dlogits * shares[:, None].astype(softmax.dtype))
 
 
 # ------------------------------------------------------------------------------------------------------- the network
@@ -127,7 +166,7 @@ class Cache:
     """What the backward pass of one hidden layer needs."""
 
     x: Array
-    relu: Array
+    activation: Array
     normalised: list[Array] = field(default_factory=list)
     variances: list[Array] = field(default_factory=list)
     mask: NDArray[np.bool_] | None = None
@@ -148,12 +187,13 @@ class Pass:
 
     def forward(self, x: Array, examples: NDArray[np.int64], keys: NDArray[np.uint32]) -> Array:
         """Logits (B, C) of the batch x (B, K) of the examples with these numbers."""
+        activation, _ = ACTIVATIONS[self.config.activation]
         for layer, probability in enumerate(self.config.dropout_by_layer):
             z = linear(x, self.p.weights[layer], self.p.biases[layer])
-            cache = Cache(x=x, relu=z)
+            cache = Cache(x=x, activation=z)
             if self.config.batchnorm == "before":
                 z = self._normalise(z, layer, cache)
-            x = cache.relu = relu(z)
+            x = cache.activation = activation(z)
             if self.config.batchnorm == "after":
                 x = self._normalise(x, layer, cache)
             if probability > 0:
@@ -178,6 +218,7 @@ class Pass:
     def backward(self, dlogits: Array) -> Parameters:
         """Gradients of the mean loss, in the shape of the parameters."""
         layers = len(self.p.weights)
+        _, activation_backward = ACTIVATIONS[self.config.activation]
         gradients = self.p.copy()  # every entry is overwritten below, but for the running statistics
         dx, gradients.weights[-1], gradients.biases[-1] = linear_backward(dlogits, self.last_input, self.p.weights[-1])
         for layer in reversed(range(layers - 1)):
@@ -186,7 +227,7 @@ class Pass:
                 dx = dropout_backward(dx, cache.mask, self.config.dropout_by_layer[layer])
             if self.config.batchnorm == "after":
                 dx = self._normalise_backward(dx, layer, cache, gradients)
-            dz = relu_backward(dx, cache.relu)
+            dz = activation_backward(dx, cache.activation)
             if self.config.batchnorm == "before":
                 dz = self._normalise_backward(dz, layer, cache, gradients)
             dx, gradients.weights[layer], gradients.biases[layer] = linear_backward(dz, cache.x, self.p.weights[layer])
@@ -203,19 +244,20 @@ class Pass:
         return np.concatenate([dz for dz, _, _ in parts])
 
 
-def infer(parameters: Parameters, x: Array, placement: str) -> Array:
+def infer(parameters: Parameters, x: Array, config: NetworkConfig) -> Array:
     """Logits (B, C) with running statistics and without dropout."""
+    activation, _ = ACTIVATIONS[config.activation]
     for layer in range(len(parameters.weights) - 1):
         z = linear(x, parameters.weights[layer], parameters.biases[layer])
-        if placement == "off":
-            x = relu(z)
+        if config.batchnorm == "off":
+            x = activation(z)
             continue
         statistics = (parameters.running_mean[layer], parameters.running_variance[layer])
         affine = (parameters.scale[layer], parameters.shift[layer])
         x = (
-            relu(batchnorm_inference(z, *affine, *statistics))
-            if placement == "before"
-            else batchnorm_inference(relu(z), *affine, *statistics)
+            activation(batchnorm_inference(z, *affine, *statistics))
+            if config.batchnorm == "before"
+            else batchnorm_inference(activation(z), *affine, *statistics)
         )
     return linear(x, parameters.weights[-1], parameters.biases[-1])
 
@@ -255,9 +297,11 @@ def adam(w: Array, dw: Array, state: list[Array], rate: float, step: int, config
 OPTIMIZERS = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adam}
 
 
-def penalty_gradient(config: TrainingConfig, batch_size: int) -> float:
-    """The factor of `W` in the gradient of the penalty, for a batch of this many examples."""
-    return config.l2 / batch_size if config.l2_convention == "per_batch" else config.l2
+def penalty_gradient(config: TrainingConfig, weight: float) -> float:
+    """The factor of `W` in the gradient of the penalty, for a batch whose examples have this weight together."""
+    if config.l2_convention == "fixed":
+        return config.l2
+    return config.l2 / weight if weight else 0.0
 
 
 def update(
@@ -298,6 +342,16 @@ def batch_inputs(features: Any, rows: NDArray[np.int64], scale: float, dtype: st
     return np.asarray(dense.astype(dtype) * np.dtype(dtype).type(scale))
 
 
+def weights_of(split: Split, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The weights (B,) of some rows in the loss."""
+    return np.ones(len(rows)) if split.weights is None else split.weights[rows]
+
+
+def weighted_sum(losses: Array, weights: NDArray[np.float64]) -> float:
+    """The sum of weight times loss, in float64; examples of weight 0 are left out, whatever their loss."""
+    return float((losses[weights > 0] * weights[weights > 0]).sum())
+
+
 class NumpyEngine:
     """Runs stretches of steps with the operations above."""
 
@@ -316,49 +370,59 @@ class NumpyEngine:
 
     def run(self, stretch: Stretch) -> Totals:
         """Does the steps of the stretch; stops before the update of a step whose loss is not finite."""
-        loss, correct, examples = 0.0, 0, 0
+        loss, correct, examples, weight = 0.0, 0, 0, 0.0
         with np.errstate(all="ignore"):
             for index, rate in zip(range(stretch.first, stretch.last), stretch.learning_rates, strict=True):
                 batch = stretch.order[index * self.config.batch_size : (index + 1) * self.config.batch_size]
                 step = stretch.step + index - stretch.first + 1
-                batch_loss, batch_correct = self._step(batch, float(rate), step, stretch.dropout_keys)
-                loss, correct, examples = loss + batch_loss, correct + batch_correct, examples + len(batch)
+                weights = weights_of(self.data.train, batch)
+                batch_loss, batch_correct = self._step(batch, weights, float(rate), step, stretch.dropout_keys)
+                loss, correct = loss + batch_loss, correct + batch_correct
+                examples, weight = examples + len(batch), weight + weights.sum()
                 if not np.isfinite(batch_loss):
-                    return Totals(loss, correct, examples, index - stretch.first + 1, diverged=True)
-        return Totals(loss, correct, examples, stretch.last - stretch.first, diverged=False)
+                    return Totals(loss, correct, examples, weight, index - stretch.first + 1, diverged=True)
+        return Totals(loss, correct, examples, weight, stretch.last - stretch.first, diverged=False)
 
-    def _step(self, batch: NDArray[np.int64], rate: float, step: int, keys: NDArray[np.uint32]) -> tuple[float, int]:
+    def _step(
+        self,
+        batch: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        rate: float,
+        step: int,
+        keys: NDArray[np.uint32],
+    ) -> tuple[float, int]:
         split = self.data.train
         x = batch_inputs(split.features, batch, self.data.scale, self.config.dtype)
         labels = split.labels[batch]
         this = Pass(self.p, self.config)
         logits = this.forward(x, batch, keys)
         losses, softmax = cross_entropy(logits, labels)
-        total = float(losses.sum(dtype=np.float64))
+        total = weighted_sum(losses, weights)
         if np.isfinite(total):
-            self._update(this.backward(cross_entropy_backward(softmax, labels)), rate, step, len(batch))
+            dlogits = cross_entropy_backward(softmax, labels, weights)
+            self._update(this.backward(dlogits), rate, step, float(weights.sum()))
         return total, int((logits.argmax(axis=1) == labels).sum())
 
-    def _update(self, gradients: Parameters, rate: float, step: int, batch_size: int) -> None:
+    def _update(self, gradients: Parameters, rate: float, step: int, weight: float) -> None:
         for kind in ("weights", "biases", "scale", "shift"):
-            decay = penalty_gradient(self.config, batch_size) if kind == "weights" else 0.0
+            decay = penalty_gradient(self.config, weight) if kind == "weights" else 0.0
             tensors: list[Array] = getattr(self.p, kind)
             for layer, gradient in enumerate(getattr(gradients, kind)):
                 state = self.moments[f"{kind}.{layer + 1}"]
                 tensors[layer] = update(tensors[layer], gradient, state, rate, step, self.config, decay)
 
     def evaluate(self, split: Split) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy, in chunks so that memory stays bounded."""
+        """Weighted mean of the cross-entropy, and accuracy, in chunks so that memory stays bounded."""
         loss, correct = 0.0, 0
         with np.errstate(all="ignore"):
             for first in range(0, len(split), EVALUATION_CHUNK):
                 rows = split.indices[first : first + EVALUATION_CHUNK]
                 x = batch_inputs(split.features, rows, self.data.scale, self.config.dtype)
-                logits = infer(self.p, x, self.config.batchnorm)
+                logits = infer(self.p, x, self.config)
                 losses, _ = cross_entropy(logits, split.labels[rows])
-                loss += float(losses.sum(dtype=np.float64))
+                loss += weighted_sum(losses, weights_of(split, rows))
                 correct += int((logits.argmax(axis=1) == split.labels[rows]).sum())
-        return loss / len(split), correct / len(split)
+        return loss / split.total_weight, correct / len(split)
 
     def squared_weights(self) -> float:
         """The sum of squared weights, in float64."""

@@ -36,7 +36,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over a stretch: cross-entropy and correct answers of `examples` examples in `steps` steps.
+    """Sums over a stretch: weighted cross-entropy and correct answers of `examples` examples in `steps` steps.
 
     `steps` is less than asked for when a cost was not finite: that step is the last one counted.
     """
@@ -44,6 +44,7 @@ class Totals:
     loss: float
     correct: int
     examples: int
+    weight: float  # of the examples
     steps: int
     diverged: bool
 

@@ -228,7 +228,8 @@ class Loop:
     def _record(self, validation: Evaluation) -> None:
         """Adds a record: training means since the last one, and the validation set's evaluation."""
         examples = sum(totals.examples for totals in self.pending)
-        loss = math.fsum(totals.loss for totals in self.pending) / examples
+        weight = math.fsum(totals.weight for totals in self.pending)
+        loss = math.fsum(totals.loss for totals in self.pending) / weight if weight else 0.0
         accuracy = sum(totals.correct for totals in self.pending) / examples
         train = Evaluation(loss + self._penalty(), loss, accuracy)
         self.history.append(self.step, self.step / self.steps_per_epoch, self.train_seconds, train, validation)

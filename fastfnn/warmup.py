@@ -40,4 +40,5 @@ def compile_evaluation(dtype: str) -> None:
     words = np.zeros(6, np.int64)
     inputs = kernels.Inputs(words, words, words, words, words, words, np.empty(0, dtype))
     settings = settings_of(config, 1.0, training=False)
-    kernels.evaluate(inputs, nothing, nothing, network.layout, network.buffers, settings, np.zeros(1, np.uint32))
+    targets = kernels.Targets(nothing, read_only(np.empty(0)), False)
+    kernels.evaluate(inputs, targets, nothing, network.layout, network.buffers, settings, np.zeros(1, np.uint32))

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from fastfnn.config import EarlyStopping, NetworkConfig, SweepConfig, TrainingConfig
 from fastfnn.errors import ConfigError, FastfnnError, suggestion
 
-DEFAULT_HASH = "f6b17cd0799ee518811957f497a9a7d12569c14459ce40599b2539aae4e90290"
-OTHER_HASH = "1acab887d86adcccd54295f3af0b0267a65f2a83277a695612c546ba5a01a838"
+DEFAULT_HASH = "a32b5aeb1a12679ef0d0eac80aeee7ac10bfcf9953d187edcc117da576e9216f"
+OTHER_HASH = "9e7454c9c8cf57b1a722a73b86b9ba28cb073cc47c4fa93eee88a650dfe61113"
 OTHER = {
     "hidden": (12,),
     "batch_size": 32,

@@ -73,7 +73,7 @@ def check_same_numbers(data: Dataset, steps: int, **options: Any) -> None:
     for kind in KINDS:
         fast = KernelEngine(data, config.replace(input=kind))
         for a, b in zip(do_steps(fast, data, config, steps), expected, strict=True):
-            assert (a.examples, a.steps, a.diverged) == (b.examples, b.steps, b.diverged), kind
+            assert (a.examples, a.weight, a.steps, a.diverged) == (b.examples, b.weight, b.steps, b.diverged), kind
             assert a.loss == pytest.approx(b.loss, rel=tolerance), kind
             assert abs(a.correct - b.correct) <= tolerance * a.examples, kind
         for split, evaluation in zip(splits, evaluations, strict=True):
@@ -136,6 +136,23 @@ def test_every_option_for_a_few_steps(small_mnist: Dataset, batch_size: int, opt
 def test_groups_share_statistics(small_mnist: Dataset, placement: str, batch_size: int, group: int) -> None:
     options = {"batchnorm": placement, "batchnorm_group": group, "dropout": 0.2}
     check_same_numbers(small_mnist, 50, batch_size=batch_size, dtype="float64", **options)
+
+
+@pytest.mark.parametrize("batchnorm", ["off", "before", "after"])
+@pytest.mark.parametrize("activation", ["relu", "identity", "logistic", "tanh"])
+def test_activations(small_mnist: Dataset, activation: str, batchnorm: str) -> None:
+    options = {"activation": activation, "batchnorm": batchnorm, "dropout": (0.3, 0.0, 0.2)}
+    check_same_numbers(small_mnist, 50, batch_size=60, dtype="float64", **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": 0.5, "l2_convention": "per_batch", "optimizer": "adam"}], ids=str)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_weights_of_examples(small_mnist: Dataset, dtype: str, options: dict[str, Any]) -> None:
+    split = small_mnist.train
+    X, y = split.features[split.indices], split.labels[split.indices]
+    weights = np.random.default_rng(0).integers(0, 4, len(y)) / 2
+    data = Dataset.from_arrays(X, y, sample_weight=weights, validation=200)
+    check_same_numbers(data, 50, batch_size=60, dtype=dtype, **options)
 
 
 NETWORKS = [(), (1,), (3,), (4,), (8,), (12,), (16,), (17,), (24,), (28,), (36,), (70, 3), (100, 33), (5, 6, 7, 8, 9)]

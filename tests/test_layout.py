@@ -82,7 +82,7 @@ def workspace_pieces(layout: Layout, batchnorm: bool, lanes: int, batch_size: in
     examples = max(most_tiles(batch_size, layout.block, lanes) * lanes, EVALUATION_BLOCK)
     kinds = [(layout.activations, range(1, depth + 1)), (layout.gradients, range(1, depth))]
     if batchnorm:
-        kinds += [(layout.rectified, range(1, depth)), (layout.normalised, range(1, depth))]
+        kinds += [(layout.unnormalised, range(1, depth)), (layout.normalised, range(1, depth))]
     pieces = [(offsets[n], examples * layout.allocated_units[n]) for offsets, layers in kinds for n in layers]
     pieces += zip(layout.deviations, layout.allocated_units, strict=True)
     pieces += [(at, examples * w) for at, w in zip(layout.rows, layout.row_widths, strict=True) if at >= 0]

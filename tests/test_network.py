@@ -234,7 +234,7 @@ def test_no_metadata_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batchnorm", ["off", "before", "after"])
 def test_probabilities_are_those_of_the_reference(dtype: Any, batchnorm: Any) -> None:
     network = random_network(NetworkConfig(hidden=(20, 7, 5), batchnorm=batchnorm, dtype=dtype))
-    logits = infer(network.parameters, X.astype(dtype) * np.dtype(dtype).type(1 / 255), batchnorm).astype("f8")
+    logits = infer(network.parameters, X.astype(dtype) * np.dtype(dtype).type(1 / 255), network.config).astype("f8")
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     found = network.predict_proba(X)
     assert found.dtype == dtype

@@ -97,7 +97,29 @@ def test_cross_entropy_backward() -> None:
     logits, labels = rng.normal(size=(5, 4)), np.array([0, 3, 1, 1, 2])
     _, softmax = reference.cross_entropy(logits, labels)
     numeric = numeric_gradient(lambda v: reference.cross_entropy(v, labels)[0].mean(), logits)
-    assert_close(reference.cross_entropy_backward(softmax, labels), numeric)
+    assert_close(reference.cross_entropy_backward(softmax, labels, np.ones(5)), numeric)
+
+
+def test_weighted_cross_entropy_backward() -> None:
+    logits, labels, weights = rng.normal(size=(3, 4)), np.array([0, 3, 1]), np.array([2.0, 0.0, 0.5])
+    _, softmax = reference.cross_entropy(logits, labels)
+    numeric = numeric_gradient(lambda v: reference.cross_entropy(v, labels)[0] @ weights / 2.5, logits)
+    assert_close(reference.cross_entropy_backward(softmax, labels, weights), numeric)
+    assert not reference.cross_entropy_backward(softmax, labels, np.zeros(3)).any()
+
+
+@pytest.mark.parametrize("name", ["identity", "logistic", "tanh"])
+def test_smooth_activations_backward(name: str) -> None:
+    activation, backward = reference.ACTIVATIONS[name]
+    z, da = rng.normal(size=(2, 5)), rng.normal(size=(2, 5))
+    assert_close(backward(da, activation(z)), numeric_gradient(lambda v: (activation(v) * da).sum(), z))
+
+
+def test_activations_by_hand() -> None:
+    z = np.array([0.0, math.log(3), -math.log(3)])
+    np.testing.assert_allclose(reference.logistic(z), [0.5, 0.75, 0.25], rtol=1e-15)
+    np.testing.assert_allclose(reference.tanh(z), [0, 0.8, -0.8], rtol=1e-15)
+    np.testing.assert_array_equal(reference.identity(z), z)
 
 
 def test_cross_entropy_by_hand() -> None:
@@ -128,8 +150,8 @@ def test_cross_entropy_does_not_change_with_a_shift(logits: list[float], shift: 
 # ------------------------------------------------------------------------------------------- gradients of the network
 
 
-def dataset(X: Any = X) -> Dataset:
-    return Dataset.from_arrays(X, Y, validation=None)
+def dataset(X: Any = X, **options: Any) -> Dataset:
+    return Dataset.from_arrays(X, Y, validation=None, **options)
 
 
 def some_parameters(config: TrainingConfig) -> Parameters:
@@ -153,9 +175,9 @@ def one_step(data: Dataset, config: TrainingConfig, parameters: Parameters, rate
 def cost(data: Dataset, config: TrainingConfig, parameters: Parameters) -> float:
     """What the step descends: mean cross-entropy of the batch, and the penalty in its convention."""
     totals, _ = one_step(data, config, parameters, rate=0.0)
-    divisor = totals.examples if config.l2_convention == "per_batch" else 1
+    divisor = totals.weight if config.l2_convention == "per_batch" else 1
     squares = sum(float((w**2).sum()) for w in parameters.weights)
-    return totals.loss / totals.examples + config.l2 / (2 * divisor) * squares
+    return totals.loss / totals.weight + config.l2 / (2 * divisor) * squares
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -169,6 +191,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "batchnorm after": {"batchnorm": "after", "l2": 0.1},
     "groups before": {"batchnorm": "before", "batchnorm_group": 4},
     "groups after": {"batchnorm": "after", "batchnorm_group": 6},
+    "tanh": {"activation": "tanh", "dropout": 0.3},
+    "logistic": {"activation": "logistic", "batchnorm": "before"},
+    "identity": {"activation": "identity", "batchnorm": "after"},
     "dropout": {"dropout": 0.4},
     "dropout by layer": {"dropout": (0.0, 0.5)},
     "everything": {"dropout": (0.2, 0.5), "batchnorm": "after", "batchnorm_group": 3, "l2": 0.3},
@@ -178,8 +203,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_gradients_by_finite_differences(options: dict[str, Any], sparse: bool) -> None:
+    check_gradients(dataset(csr_matrix(X) if sparse else X), options)
+
+
+@pytest.mark.parametrize("name", ["plain", "l2 per batch"])
+def test_gradients_with_weights_by_finite_differences(name: str) -> None:
+    check_gradients(dataset(sample_weight=np.arange(N) % 4), OPTIONS[name])
+
+
+def check_gradients(data: Dataset, options: dict[str, Any]) -> None:
     """A step of plain gradient descent at rate 1 subtracts the gradient of the cost."""
-    data = dataset(csr_matrix(X) if sparse else X)
     config = TrainingConfig(**{"hidden": (5, 4), "batch_size": 12, "dtype": "float64", **options})
     before = some_parameters(config)
     _, after = one_step(data, config, before, rate=1.0)

@@ -31,6 +31,7 @@ RUNS = {
     "strong shrinkage": {"l2": 19.999, "learning_rate": 0.05},
     "momentum": {"optimizer": "momentum", "input": "sparse"},
     "adam": {"optimizer": "adam", "batchnorm": "after", "dropout": 0.3},
+    "weights": {"optimizer": "nesterov", "activation": "tanh", "weighted": True},
     "groups": {"batchnorm": "before", "batchnorm_group": 20},
     "dense": {"input": "dense", "dtype": "float64", "optimizer": "adamw"},
 }
@@ -53,6 +54,9 @@ def data() -> Dataset:
 
 def parameters_after(data: Dataset, threads: int, **options: Any) -> tuple[int, bytes]:
     """The threads that were used, and every parameter."""
+    if options.pop("weighted", False):
+        split = data.train
+        data = Dataset.from_arrays(split.features, split.labels, sample_weight=np.arange(len(split.labels)) % 3)
     defaults = {"hidden": (20, 7), "batch_size": 100, "learning_rate": 0.05, "epochs": 3}
     config = TrainingConfig(**{**defaults, **options, "threads": threads})
     engine = KernelEngine(data, config)

@@ -64,9 +64,12 @@ class TrainingOptions:
     hidden: Annotated[
         str | None, setting_option('Units of the hidden layers; "" for none.', "20,7,5", NETWORK, "N,N,...")
     ] = None
+    activation: Annotated[
+        str | None, setting_option("Of hidden layers.", "relu", NETWORK, "relu|identity|logistic|tanh")
+    ] = None
     init: Annotated[str | None, setting_option("Initial weights.", "he", NETWORK, "he|xavier")] = None
     batchnorm: Annotated[
-        str | None, setting_option("Batch norm before or after the ReLU.", "off", NETWORK, "off|before|after")
+        str | None, setting_option("Batch norm before or after the activation.", "off", NETWORK, "off|before|after")
     ] = None
     batchnorm_group: Annotated[
         str | None, setting_option("Examples that share batch-norm statistics.", "the batch", NETWORK, "N")

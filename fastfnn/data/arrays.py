@@ -55,6 +55,7 @@ class Contents(NamedTuple):
     train: Table
     test: Table | None = None
     image_shape: tuple[int, int] | None = None
+    weights: NDArray[np.float64] | None = None  # (N,) of the training rows
 
 
 def is_sparse(X: object) -> TypeGuard[csr_array]:
@@ -100,6 +101,25 @@ def as_features(X: Any, name: str = "X") -> Features:
     features = _convert(array.reshape(len(array), -1), name)
     _check_finite_dense(features, name)
     return features
+
+
+def as_weights(weights: Any, rows: int) -> NDArray[np.float64]:
+    """Checks the weights of examples.
+
+    Raises:
+        DataError: when they are not as many numbers as there are rows, finite, not negative and not all 0.
+    """
+    array = _as_array(weights, "sample_weight")
+    if array.dtype.kind not in "biuf":
+        raise unexpected("sample_weight", "numbers", f"dtype {array.dtype}")
+    if array.shape != (rows,):
+        raise unexpected("sample_weight", f"shape {(rows,)}, a weight for each row", array.shape)
+    converted = array.astype(np.float64)
+    if not (np.isfinite(converted).all() and (converted >= 0).all()):
+        raise unexpected("sample_weight", "finite numbers that are not negative", "others")
+    if not converted.any():
+        raise unexpected("sample_weight", "a positive weight", "zeros only")
+    return converted
 
 
 def image_shape_of(shape: tuple[int, ...]) -> tuple[int, int] | None:

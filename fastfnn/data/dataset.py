@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.data.arrays import Contents, Features, Table, density, encode, image_shape_of, is_sparse
+from fastfnn.data.arrays import Contents, Features, Table, as_weights, density, encode, image_shape_of, is_sparse
 from fastfnn.data.fingerprint import fingerprint
 from fastfnn.data.memo import Memo
 from fastfnn.data.opening import unexpected
@@ -30,15 +31,22 @@ class Split:
         features: (N, K) C-contiguous array or memmap, or canonical CSR; uint8, float32 or float64.
         labels: int64 (N,) class numbers 0..C-1 of all rows of `features`.
         indices: int64 (n,) rows that belong to this split, ascending.
+        weights: float64 (N,) of all rows of `features` in the loss; None where all are 1.
     """
 
     features: Features
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """The number of its rows, n."""
         return len(self.indices)
+
+    @cached_property
+    def total_weight(self) -> float:
+        """The sum of the weights of its rows."""
+        return float(len(self) if self.weights is None else self.weights[self.indices].sum())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,6 +78,7 @@ class Dataset:
         X: Any,
         y: Any,
         *,
+        sample_weight: Any = None,
         test: tuple[Any, Any] | None = None,
         validation: float | int | tuple[Any, Any] | None = 0.2,
         split_seed: int = 0,
@@ -84,6 +93,8 @@ class Dataset:
             X: (N, K) array, memmap or scipy sparse, or images (N, height, width). uint8, float32 and float64 are kept,
                 other real dtypes become float32.
             y: (N,) labels: integers, booleans, strings or whole floats.
+            sample_weight: (N,) finite and not negative; costs and gradients are weighted means over the examples, of a
+                batch or of a split. Accuracies and batch norm's statistics count every example once.
             test: (X_test, y_test), with no label that y does not have.
             validation: a fraction in (0, 1) or a number of rows to set apart, or (X_validation, y_validation);
                 0 or None for no validation set.
@@ -97,10 +108,11 @@ class Dataset:
             DataError: naming the array, what was expected and what was found.
         """
         train, shape = Table.of(X, y), image_shape_of(np.shape(X))
+        weights = None if sample_weight is None else as_weights(sample_weight, len(train.labels))
         held_out = _pair_table(validation, "validation") if isinstance(validation, tuple | list) else validation
         return assemble(
             name,
-            Contents(train, None if test is None else _pair_table(test, "test"), image_shape or shape),
+            Contents(train, None if test is None else _pair_table(test, "test"), image_shape or shape, weights),
             scale=scale,
             validation=held_out,
             split_seed=split_seed,
@@ -175,7 +187,7 @@ def assemble(name: str, contents: Contents, *, scale: float | None = None, **opt
     classes, numbers = np.unique(train.labels, return_inverse=True)
     if len(classes) < 2:
         raise unexpected(train.labels_name, "at least two classes", f"one only, {classes[0].item()!r}")
-    parts = _divide(train.features, numbers.astype(np.int64), options)
+    parts = _divide(train.features, numbers.astype(np.int64), contents.weights, options)
     companions = {"validation": options.get("validation"), "test": contents.test}
     for role, table in companions.items():
         if isinstance(table, Table):
@@ -190,18 +202,24 @@ def assemble(name: str, contents: Contents, *, scale: float | None = None, **opt
     )
 
 
-def _divide(features: Features, labels: NDArray[np.int64], options: SplitOptions) -> dict[str, Split]:
+def _divide(
+    features: Features, labels: NDArray[np.int64], weights: NDArray[np.float64] | None, options: SplitOptions
+) -> dict[str, Split]:
     """Train, and validation if some of the rows become it; both over the same features."""
     validation = options.get("validation", 0.2)
     count = 0 if isinstance(validation, Table) else validation_count(validation, len(labels))
     if count == 0:
-        return {"train": _whole(features, labels)}
+        return {"train": _whole(features, labels, weights)}
     train, held_out = draw_split(labels, count, options.get("split_seed", 0), options.get("stratify", False))
-    return {"train": Split(features, labels, train), "validation": Split(features, labels, held_out)}
+    parts = {"train": Split(features, labels, train, weights), "validation": Split(features, labels, held_out, weights)}
+    for role, split in parts.items():
+        if split.total_weight == 0:
+            raise unexpected("sample_weight", f"a positive one in the {role} split", "zeros only")
+    return parts
 
 
-def _whole(features: Features, labels: NDArray[np.int64]) -> Split:
-    return Split(features, labels, np.arange(len(labels), dtype=np.int64))
+def _whole(features: Features, labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None) -> Split:
+    return Split(features, labels, np.arange(len(labels), dtype=np.int64), weights)
 
 
 def _companion(table: Table, train: Table, classes: NDArray[Any]) -> Split:

@@ -18,7 +18,7 @@ VERSION = "fastfnn data 1"
 
 
 def fingerprint(data: Dataset) -> str:
-    """SHA-256 (hex) over features, labels, classes, scale and split indices; names and seeds are not part of it.
+    """SHA-256 (hex) over features, labels, weights, classes, scale and split indices, not names and seeds.
 
     Features are read once, in chunks; bytes are hashed little-endian, CSR indices as int64.
     """
@@ -31,6 +31,8 @@ def fingerprint(data: Dataset) -> str:
         _add_text(digest, [role, known[id(split.features)]])
         _add_array(digest, split.labels)
         _add_array(digest, split.indices)
+        if split.weights is not None:
+            _add_array(digest, split.weights)
     return digest.hexdigest()
 
 

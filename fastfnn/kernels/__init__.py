@@ -2,7 +2,7 @@
 
 from fastfnn.kernels.binding import bind_rows
 from fastfnn.kernels.steps import EVALUATION_BLOCK, evaluate, logits, run_steps
-from fastfnn.kernels.structures import Buffers, Inputs, Layout, Part, Ranges, Rows, Settings, Share, Steps
+from fastfnn.kernels.structures import Buffers, Inputs, Layout, Part, Ranges, Rows, Settings, Share, Steps, Targets
 
 __all__ = [
     "EVALUATION_BLOCK",
@@ -15,6 +15,7 @@ __all__ = [
     "Settings",
     "Share",
     "Steps",
+    "Targets",
     "bind_rows",
     "evaluate",
     "logits",

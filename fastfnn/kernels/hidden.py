@@ -1,4 +1,4 @@
-"""Layers behind the first: linear and ReLU, forward and backward, on tiles.
+"""Layers behind the first: the linear map, forward and backward, on tiles.
 
 A unit of a tile is one vector, whose lanes are examples. The matrices of weights and of their gradients have rows of
 whole vectors, `stride` apart. Every product is computed as grids of sums that stay in registers.
@@ -15,7 +15,6 @@ from fastfnn.kernels.simd import (
     REGISTERS,
     add_loads,
     fma_grid,
-    greater,
     lane_numbers,
     load,
     load_grid,
@@ -103,31 +102,6 @@ def multiply(product, tiles, like):
     while tile < tiles:
         multiply_tiles(product, tile, repeat(five, 1), repeat(one, 1))
         tile += 1
-
-
-@kernel
-def relu(workspace, x_at, count, like):
-    """x becomes max(x, 0), for `count` vectors; NaN stays NaN."""
-    zero = splat(0, like)
-    lanes = len(like)
-    for i in range(count):
-        x = load(workspace, x_at + i * lanes, like)
-        store(where(greater(zero, x), zero, x), workspace, x_at + i * lanes)
-
-
-@kernel
-def relu_backward(workspace, da_at, a_at, count, scale, like):
-    """da becomes scale * da where a > 0 and 0 elsewhere, for `count` vectors.
-
-    With inverted dropout after the ReLU, a > 0 says both that the ReLU was open and that the unit was kept.
-    """
-    zero = splat(0, like)
-    factor = splat(scale, like)
-    lanes = len(like)
-    for i in range(count):
-        da = load(workspace, da_at + i * lanes, like)
-        a = load(workspace, a_at + i * lanes, like)
-        store(where(greater(a, zero), da * factor, zero), workspace, da_at + i * lanes)
 
 
 @kernel

@@ -19,14 +19,22 @@ def load_labels(labels, order, position, count, scratch, like):
 
 
 @kernel
-def softmax_cross_entropy(workspace, logits_at, classes, labels, order, position, count, weight, scratch, like):
-    """Turns the logits (C, V) of a tile into the gradient of weight * cross-entropy, 0 in lanes without an example.
+def load_weights(weights, order, position, count, scratch, like):
+    """The weights of `count` examples as lanes, 0 in the lanes behind them."""
+    for lane in range(len(like)):
+        scratch[lane] = weights[order[position + lane]] if lane < count else 0.0
+    return load(scratch, 0, like)
 
-    Returns the sum of the examples' cross-entropies, by log-sum-exp about the largest logit, and the number of examples
-    whose largest logit is their label's (the first of equal ones counts).
+
+@kernel
+def softmax_cross_entropy(workspace, logits_at, classes, targets, order, position, count, factor, scratch, like):
+    """Turns the logits (C, V) of a tile into the gradient of factor * cross-entropy, 0 in lanes without an example.
+
+    Returns the weighted sum of the examples' cross-entropies, by log-sum-exp about the largest logit, and the number of
+    examples whose largest logit is their label's (the first of equal ones counts).
     """
     lanes = len(like)
-    label = load_labels(labels, order, position, count, scratch, like)
+    label = load_labels(targets.labels, order, position, count, scratch, like)
     best = load(workspace, logits_at, like)
     best_class = like
     of_label = best
@@ -42,14 +50,19 @@ def softmax_cross_entropy(workspace, logits_at, classes, labels, order, position
         store(e, workspace, logits_at + c * lanes)
         sums = sums + e
     is_example = greater(label, splat(-0.5, like))
-    weights = where(is_example, splat(weight, like), like)
-    factor = weights / sums
+    weights = where(is_example, splat(factor, like), like)
+    if targets.weighted:
+        weights = weights * load_weights(targets.weights, order, position, count, scratch, like)
+    scale = weights / sums
     for c in range(classes):
-        softmax = load(workspace, logits_at + c * lanes, like) * factor
+        softmax = load(workspace, logits_at + c * lanes, like) * scale
         target = where(equal(label, splat(c, like)), weights, like)
         store(where(is_example, softmax - target, like), workspace, logits_at + c * lanes)
     correct = total(where(equal(label, best_class), splat(1, like), like))
-    return sum_of_losses(sums, of_label - best, count, scratch), np.int64(correct)
+    losses = sum_of_losses(sums, of_label - best, count, scratch)
+    if targets.weighted:
+        losses = weighted_sum_of_losses(sums, of_label - best, targets.weights, order, position, count, scratch)
+    return losses, np.int64(correct)
 
 
 @kernel
@@ -66,3 +79,17 @@ def sum_of_losses(sums, shifted, count, scratch):
         product *= np.float64(at(scratch, lane))
         loss -= np.float64(at(scratch, lanes + lane))
     return math.log(product) + loss
+
+
+@kernel
+def weighted_sum_of_losses(sums, shifted, weights, order, position, count, scratch):
+    """The same with a weight for each lane; those of weight 0 are left out, whatever their loss."""
+    lanes = len(sums)
+    store(sums, scratch, 0)
+    store(shifted, scratch, lanes)
+    loss = 0.0
+    for lane in range(count):
+        weight = weights[order[position + lane]]
+        if weight > 0:
+            loss += weight * (math.log(np.float64(at(scratch, lane))) - np.float64(at(scratch, lanes + lane)))
+    return loss

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastfnn.kernels import batchnorm, first_layer, hidden
+import numpy as np
+
+from fastfnn.kernels import activations, batchnorm, first_layer, hidden
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.dropout import dropout
 from fastfnn.kernels.hidden import Product
 from fastfnn.kernels.loss import softmax_cross_entropy
 from fastfnn.kernels.simd import splat, store
-from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF
+from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF, RELU
 
 
 class Block(NamedTuple):
@@ -52,33 +54,35 @@ def set_lane_mask(block, layout, buffers, like):
 def outputs_at(layout, settings, layer, tile, like):
     """Where the outputs of a layer's linear map go."""
     normalised = settings.batchnorm != BATCHNORM_OFF and layer < layout.depth
-    offsets = layout.rectified if normalised else layout.activations
+    offsets = layout.unnormalised if normalised else layout.activations
     return offsets[layer] + tile * tile_size(layout, layer, like)
 
 
 @inlined_kernel
-def is_rectified(layout, settings, layer):
-    """Whether the ReLU comes directly after a layer's linear map."""
+def is_activated(layout, settings, layer):
+    """Whether the activation comes directly after a layer's linear map."""
     return settings.batchnorm == BATCHNORM_OFF and layer < layout.depth
 
 
 @inlined_kernel
 def first_outputs(block, inputs, layout, buffers, settings, feature_scale, like):
-    """The outputs of the first layer's linear map, through the ReLU if nothing comes between."""
+    """The outputs of the first layer's linear map, through the activation if nothing comes between."""
     lanes = len(like)
     out_at, size = outputs_at(layout, settings, 1, block.tile, like), tile_size(layout, 1, like)
     for t in range(tiles_of(block, like)):
         n, to = min(lanes, block.size - t * lanes), out_at + t * size
         position = block.position + t * lanes
         first_layer.forward(inputs, block.order, block.end, position, n, layout, buffers, feature_scale, to, like)
-        if is_rectified(layout, settings, 1):
-            hidden.relu(buffers.workspace, to, layout.units[1], like)
+        if is_activated(layout, settings, 1):
+            activations.forward(buffers.workspace, to, layout.units[1], settings.activation, like)
 
 
 @inlined_kernel
 def linear(block, layout, buffers, settings, layer, like):
-    """The outputs of the linear map of a layer behind the first, through the ReLU if nothing comes between."""
-    in_tile = tile_size(layout, layer - 1, like)
+    """The outputs of the linear map of a layer behind the first, through the activation if nothing comes between."""
+    in_tile, out_tile = tile_size(layout, layer - 1, like), tile_size(layout, layer, like)
+    out_at, tiles = outputs_at(layout, settings, layer, block.tile, like), tiles_of(block, like)
+    activated, rectify = is_activated(layout, settings, layer), settings.activation == RELU
     product = Product(
         buffers.workspace,
         layout.activations[layer - 1] + block.tile * in_tile,
@@ -89,12 +93,15 @@ def linear(block, layout, buffers, settings, layer, like):
         layout.row_widths[layer],
         1,
         layout.biases[layer - 1],
-        outputs_at(layout, settings, layer, block.tile, like),
-        tile_size(layout, layer, like),
+        out_at,
+        out_tile,
         layout.units[layer],
-        is_rectified(layout, settings, layer),
+        activated and rectify,
     )
-    hidden.multiply(product, tiles_of(block, like), like)
+    hidden.multiply(product, tiles, like)
+    if activated and not rectify:
+        vectors = tiles * layout.allocated_units[layer]
+        activations.forward(buffers.workspace, out_at, vectors, settings.activation, like)
 
 
 @inlined_kernel
@@ -142,19 +149,19 @@ def forward(block, inputs, layout, buffers, settings, feature_scale, keys, like)
 
 @inlined_kernel
 def normalise(block, layout, buffers, settings, layer, like):
-    """Batch norm and ReLU, in the order that the settings say, from `rectified` to `activations`."""
+    """Batch norm and activation, in the order that the settings say, from `unnormalised` to `activations`."""
     size, tiles = tile_size(layout, layer, like), tiles_of(block, like)
-    z_at, a_at = layout.rectified[layer] + block.tile * size, layout.activations[layer] + block.tile * size
+    z_at, a_at = layout.unnormalised[layer] + block.tile * size, layout.activations[layer] + block.tile * size
     vectors = tiles * layout.allocated_units[layer]
     if settings.batchnorm == BATCHNORM_AFTER:
-        hidden.relu(buffers.workspace, z_at, vectors, like)
+        activations.forward(buffers.workspace, z_at, vectors, settings.activation, like)
     if settings.training:
         set_lane_mask(block, layout, buffers, like)
         batchnorm.forward(block, layout, buffers, layer, z_at, a_at, tiles, like)
     else:
         batchnorm.inference(layout, buffers, layer, z_at, a_at, tiles, like)
     if settings.batchnorm == BATCHNORM_BEFORE:
-        hidden.relu(buffers.workspace, a_at, vectors, like)
+        activations.forward(buffers.workspace, a_at, vectors, settings.activation, like)
 
 
 @inlined_kernel
@@ -178,8 +185,8 @@ def drop(block, offset, layout, buffers, settings, keys, layer, like):
 
 
 @inlined_kernel
-def loss(block, labels, layout, buffers, weight, like):
-    """Losses and correct answers of each tile; the logits become the gradient of weight * loss."""
+def loss(block, targets, layout, buffers, factor, like):
+    """Weighted losses and correct answers of each tile; the logits become the gradient of factor * loss."""
     lanes, depth = len(like), layout.depth
     for t in range(tiles_of(block, like)):
         tile = block.tile + t
@@ -189,14 +196,25 @@ def loss(block, labels, layout, buffers, weight, like):
             buffers.workspace,
             logits_at,
             layout.units[depth],
-            labels,
+            targets,
             block.order,
             position,
             n,
-            weight,
+            factor,
             buffers.scratch,
             like,
         )
+
+
+@inlined_kernel
+def total_weight(targets, order, position, count):
+    """The sum of the weights of the examples of a batch."""
+    if not targets.weighted:
+        return np.float64(count)
+    total = 0.0
+    for i in range(position, position + count):
+        total += targets.weights[order[i]]
+    return total
 
 
 @inlined_kernel
@@ -253,14 +271,16 @@ def backward_activation(block, layout, buffers, settings, keys, layer, da_at, li
     workspace, shift = buffers.workspace, block.tile * tile_size(layout, layer, like)
     tiles = tiles_of(block, like)
     vectors = tiles * layout.allocated_units[layer]
-    dropping = settings.dropout_thresholds[layer - 1] > 0
-    scale = settings.dropout_scales[layer - 1]
-    if settings.batchnorm == BATCHNORM_AFTER:
-        if dropping:
-            drop(block, layout.gradients[layer], layout, buffers, settings, keys, layer, like)
+    a_at, scale = layout.activations[layer] + shift, settings.dropout_scales[layer - 1]
+    after, rectified = settings.batchnorm == BATCHNORM_AFTER, settings.activation == RELU
+    if settings.dropout_thresholds[layer - 1] > 0 and (after or not rectified):
+        drop(block, layout.gradients[layer], layout, buffers, settings, keys, layer, like)
+    if after:
         batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)
-        hidden.relu_backward(workspace, da_at, layout.rectified[layer] + shift, vectors, 1.0, like)
+        a_at, scale = layout.unnormalised[layer] + shift, 1.0
+    if rectified:
+        activations.relu_backward(workspace, da_at, a_at, vectors, scale, like)
     else:
-        hidden.relu_backward(workspace, da_at, layout.activations[layer] + shift, vectors, scale, like)
-        if settings.batchnorm == BATCHNORM_BEFORE:
-            batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)
+        activations.backward(workspace, da_at, a_at, vectors, settings.activation, scale, like)
+    if settings.batchnorm == BATCHNORM_BEFORE:
+        batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)

@@ -46,9 +46,25 @@ def first_outputs_of_groups(part, inputs, order, end, position, count, layout, b
 
 @inlined_kernel
 def gradients_of_outputs(
-    part, inputs, labels, order, end, position, count, layout, buffers, settings, keys, feature_scale, factor, like
+    part,
+    inputs,
+    targets,
+    order,
+    end,
+    position,
+    count,
+    layout,
+    buffers,
+    settings,
+    keys,
+    feature_scale,
+    loss_factor,
+    factor,
+    like,
 ):
-    """Losses of a batch, and the gradients of all linear outputs: of the first layer, `factor` times the gradient.
+    """Losses of a batch, and the gradients of loss_factor * their sum with respect to all linear outputs.
+
+    The gradient of the first layer's outputs is multiplied by `factor`.
 
     Threads divide the blocks of the batch. With batch norm they divide the first layer's outputs only, and the rest,
     which depends on all examples of a group, is left to one.
@@ -68,7 +84,7 @@ def gradients_of_outputs(
         if not grouped:
             passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
         passes.later_layers(block, layout, buffers, settings, keys, like)
-        passes.loss(block, labels, layout, buffers, 1.0 / count, like)
+        passes.loss(block, targets, layout, buffers, loss_factor, like)
         passes.backward(block, layout, buffers, settings, keys, first, factor, like)
         updates.partial_gradients(block, number, layout, buffers, like)
         first += block.size
@@ -77,14 +93,16 @@ def gradients_of_outputs(
 
 @inlined_kernel
 def run_step(
-    part, inputs, labels, order, end, position, count, layout, buffers, settings, keys, factor, rate, step, like
+    part, inputs, targets, order, end, position, count, layout, buffers, settings, keys, factor, rate, step, like
 ):
-    """One step; returns the sum of losses, the number of correct answers and the new factor of the first layer.
+    """One step; returns loss, correct answers, weight of the examples and the new factor of the first layer.
 
     With plain SGD the first layer's weights are a factor times what is stored, which makes the penalty free of a pass
     over all weights (Bottou 2010, section 5.1). The update is left out where the loss is not finite.
     """
-    decay = settings.decay / count if settings.decay_per_batch else settings.decay
+    weight = passes.total_weight(targets, order, position, count)
+    share = 1.0 / weight if weight > 0 else 0.0
+    decay = settings.decay * share if settings.decay_per_batch else settings.decay
     shrinkage = 1.0 - rate * decay
     new_factor, gradient_factor = 1.0, settings.feature_scale
     if settings.optimizer == SGD:
@@ -99,7 +117,7 @@ def run_step(
     gradients_of_outputs(
         part,
         inputs,
-        labels,
+        targets,
         order,
         end,
         position,
@@ -109,44 +127,45 @@ def run_step(
         settings,
         keys,
         feature_scale,
+        share,
         gradient_factor,
         like,
     )
     wait_for_all(part)
     loss, correct = passes.sum_over_tiles(buffers, tiles)
     if not math.isfinite(loss):
-        return loss, correct, factor
+        return loss, correct, weight, factor
     if settings.optimizer == SGD and shrinkage < SMALLEST_FACTOR:
         updates.scale(part.first_layer, buffers, shrinkage, like)
     updates.update(part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like)
     wait_for_all(part)
-    return loss, correct, new_factor
+    return loss, correct, weight, new_factor
 
 
 @entry_point
-def run_steps(part, inputs, labels, steps, layout, buffers, settings):
+def run_steps(part, inputs, targets, steps, layout, buffers, settings):
     """Does a thread's part of `steps`; all threads of its team must be called with the same ones.
 
-    Returns the sum of losses, correct answers, examples, steps done and whether the last diverged: it stops before the
-    update of a step whose loss is not finite, and that step counts as done. All threads return the same. Where a thread
-    does not come, nothing is done.
+    Returns the weighted sum of losses, correct answers, examples, their weight, steps done and whether the last one
+    diverged: it stops before the update of a step whose loss is not finite, and that step counts as done. All threads
+    return the same. Where a thread does not come, nothing is done.
     """
     end = len(steps.order)
-    part, inputs, labels, steps = by_pointers(part), by_pointers(inputs), by_pointers(labels), by_pointers(steps)
+    part, inputs, targets, steps = by_pointers(part), by_pointers(inputs), by_pointers(targets), by_pointers(steps)
     layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
     like = zeros(buffers.parameters, 64)
     order = steps.order
     factor = buffers.factor[0]
-    loss, correct, examples, done, diverged = 0.0, 0, 0, 0, False
+    loss, correct, examples, weight, done, diverged = 0.0, 0, 0, 0.0, 0, False
     subnormals = flush_subnormals()
     last = steps.last if wait_for_all(part) else steps.first
     for s in range(steps.first, last):
         position = s * settings.batch_size
         count = min(settings.batch_size, end - position)
-        step_loss, step_correct, factor = run_step(
+        step_loss, step_correct, step_weight, factor = run_step(
             part,
             inputs,
-            labels,
+            targets,
             order,
             end,
             position,
@@ -163,6 +182,7 @@ def run_steps(part, inputs, labels, steps, layout, buffers, settings):
         loss += step_loss
         correct += step_correct
         examples += count
+        weight += step_weight
         done += 1
         if not math.isfinite(step_loss):
             diverged = True
@@ -170,14 +190,14 @@ def run_steps(part, inputs, labels, steps, layout, buffers, settings):
     if part.thread == 0:
         buffers.factor[0] = factor
     restore_subnormals(subnormals)
-    return loss, correct, examples, done, diverged
+    return loss, correct, examples, weight, done, diverged
 
 
 @entry_point
-def evaluate(inputs, labels, order, layout, buffers, settings, keys):
-    """Sum of losses and number of correct answers over the examples `order`, in blocks of a fixed size."""
+def evaluate(inputs, targets, order, layout, buffers, settings, keys):
+    """Weighted sum of losses and number of correct answers over the examples `order`, in blocks of a fixed size."""
     end = len(order)
-    inputs, labels, order, layout = by_pointers(inputs), by_pointers(labels), by_pointers(order), by_pointers(layout)
+    inputs, targets, order, layout = by_pointers(inputs), by_pointers(targets), by_pointers(order), by_pointers(layout)
     buffers, settings, keys = by_pointers(buffers), by_pointers(settings), by_pointers(keys)
     like = zeros(buffers.parameters, 64)
     feature_scale = settings.feature_scale * buffers.factor[0]
@@ -185,7 +205,7 @@ def evaluate(inputs, labels, order, layout, buffers, settings, keys):
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
         passes.forward(block, inputs, layout, buffers, settings, feature_scale, keys, like)
-        passes.loss(block, labels, layout, buffers, 1.0, like)
+        passes.loss(block, targets, layout, buffers, 1.0, like)
         block_loss, block_correct = passes.sum_over_tiles(buffers, passes.tiles_of(block, like))
         loss += block_loss
         correct += block_correct

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Reals = NDArray[Any]  # of the network's dtype
 
+RELU, IDENTITY, LOGISTIC, TANH = range(4)
 BATCHNORM_OFF, BATCHNORM_BEFORE, BATCHNORM_AFTER = range(3)
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 
@@ -65,6 +66,14 @@ class Part(NamedTuple):
     rows: Ranges  # of the rows of later weights, the same as `weights`: layer, first row, last row
     flags: Integers  # arrivals of each thread at the barrier, and whether the team is dissolved; see `team`
     give_way: Any  # address of a function that offers the core to other threads; 0 where there is none
+
+
+class Targets(NamedTuple):
+    """What the network's answers are compared with."""
+
+    labels: Integers  # (N,) class numbers
+    weights: NDArray[np.float64]  # (N,) of the examples in the loss; empty where all are 1
+    weighted: bool
 
 
 class Examples(NamedTuple):
@@ -145,7 +154,7 @@ class Layout(NamedTuple):
     allocated_units: Integers  # (L + 1,) units of each layer for which the workspace has room
     activations: Integers  # (L + 1,) offsets in the workspace; entry 0 is not used
     gradients: Integers  # (L + 1,)
-    rectified: Integers  # (L + 1,) outputs of the ReLU where batch norm follows it
+    unnormalised: Integers  # (L + 1,) what batch norm is given
     normalised: Integers  # (L + 1,)
     deviations: Integers  # (L + 1,) one over the standard deviation, a number a unit
     rows: Integers  # (L + 1,) gradients as rows; negative where there are none
@@ -181,6 +190,7 @@ class Settings(NamedTuple):
     training: bool  # else dropout is off and batch norm uses the running statistics
     feature_scale: float
     batch_size: int
+    activation: int
     batchnorm: int
     optimizer: int
     momentum: float

@@ -52,7 +52,7 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastfnn.reference import infer, train
 
     def predict_proba(network: Network, rows: Any) -> NDArray[Any]:
-        logits = infer(network.parameters, rows * network.scale, network.config.batchnorm).astype(float)
+        logits = infer(network.parameters, rows * network.scale, network.config).astype(float)
         return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
     monkeypatch.setattr("fastfnn.network.Network.predict_proba", predict_proba)

@@ -439,3 +439,35 @@ class TestMemo:
         with pytest.raises(ZeroDivisionError):
             memo.get("key", lambda: 1 // 0)
         assert memo.get("key", lambda: 5) == 5
+
+
+class TestWeights:
+    """Of examples in the loss."""
+
+    def test_they_belong_to_the_rows_of_train_and_validation(self) -> None:
+        weights = np.arange(len(Y)) + 0.5
+        data = from_arrays(sample_weight=weights)
+        assert data.validation is not None
+        for split in (data.train, data.validation):
+            np.testing.assert_array_equal(split.weights, weights)
+            assert split.total_weight == pytest.approx(weights[split.indices].sum())
+        assert from_arrays().train.weights is None
+        assert from_arrays().train.total_weight == len(from_arrays().train)
+
+    def test_they_are_part_of_the_identity(self) -> None:
+        prints = {from_arrays(sample_weight=w).fingerprint for w in (None, np.arange(len(Y)), np.ones(len(Y)))}
+        assert len(prints) == 3
+
+    @pytest.mark.parametrize(
+        ("weights", "expected"),
+        [
+            ([1.0, 2.0], "a weight for each row"),
+            (np.full(len(Y), -1), "not negative"),
+            (np.full(len(Y), np.nan), "finite"),
+            (np.zeros(len(Y)), "a positive weight, found zeros only"),
+            (["a"] * len(Y), "numbers"),
+        ],
+    )
+    def test_what_is_refused(self, weights: Any, expected: str) -> None:
+        with pytest.raises(DataError, match=f"sample_weight: expected .*{expected}|sample_weight: .*{expected}"):
+            from_arrays(sample_weight=weights)

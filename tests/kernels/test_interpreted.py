@@ -62,6 +62,9 @@ OPTIONS = {
     "before with dropout": {"batchnorm": "before", "dropout": (0.3, 0.0)},
     "groups": {"batchnorm": "after", "batchnorm_group": 7, "batch_size": 14, "last_batch": "drop"},
     "dropout": {"dropout": (0.0, 0.4)},
+    "tanh": {"activation": "tanh", "dropout": 0.3},
+    "logistic": {"activation": "logistic", "batchnorm": "after"},
+    "identity": {"activation": "identity", "dropout": 0.3},
     "momentum": {"optimizer": "momentum", "l2": 0.01},
     "nesterov": {"optimizer": "nesterov"},
     "adam": {"optimizer": "adam", "l2": 0.01},
@@ -78,6 +81,16 @@ def test_the_data_have_dense_and_listed_features() -> None:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_options(options: dict[str, Any], kind: str) -> None:
     check(dataset(mixed_matrix(40, 30)), input=kind, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_examples(dtype: str) -> None:
+    X, weights = mixed_matrix(40, 30), np.arange(40) % 3
+    held_out = (X[:9], np.arange(9) % 4)
+    check(
+        Dataset.from_arrays(X, np.arange(40) % 4, sample_weight=weights, validation=held_out, test=held_out),
+        dtype=dtype,
+    )
 
 
 @each_kind
