@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import exp, fma, greater, load, maximum, splat, store, where
-from fastfnn.kernels.structures import LOGISTIC, RELU, TANH
+from fastfnn.kernels.structures import LOGISTIC, TANH
 
 SMALL_TANH = 0.625  # below, 1 - 2 / (exp(2x) + 1) would lose digits
 # Below, tanh(x) = x (1 + x**2 p(x**2) / q(x**2)), highest powers first, where q begins with 1 (Moshier, Methods and
@@ -45,33 +45,19 @@ def tanh(x):
 
 
 @kernel
-def forward(workspace, x_at, count, activation, like):
-    """x becomes its activation, for `count` vectors."""
+def rectify(workspace, x_at, count, like):
+    """x becomes max(x, 0), for `count` vectors."""
     lanes = len(like)
-    for at in range(x_at, x_at + count * lanes, lanes):
-        x = load(workspace, at, like)
-        if activation == RELU:
-            store(relu(x), workspace, at)
-        elif activation == LOGISTIC:
-            store(logistic(x), workspace, at)
-        elif activation == TANH:
-            store(tanh(x), workspace, at)
-
-
-@kernel
-def slope(a, activation):
-    """The derivative of an activation but ReLU at the input whose output is `a`."""
-    one = splat(1, a)
-    if activation == LOGISTIC:
-        return a * (one - a)
-    if activation == TANH:
-        return one - a * a
-    return one
+    for i in range(count):
+        store(relu(load(workspace, x_at + i * lanes, like)), workspace, x_at + i * lanes)
 
 
 @kernel
 def relu_backward(workspace, da_at, a_at, count, scale, like):
-    """`backward` of ReLU behind which dropout multiplied by `scale`: a > 0 says that a unit was open, and kept."""
+    """da becomes the gradient of the ReLU's input, for `count` vectors.
+
+    `scale` is what dropout has multiplied the outputs by that it kept: a > 0 says that a unit was open, and kept.
+    """
     zero = splat(0, like)
     factor = splat(scale, like)
     lanes = len(like)
@@ -82,11 +68,31 @@ def relu_backward(workspace, da_at, a_at, count, scale, like):
 
 
 @kernel
-def backward(workspace, da_at, a_at, count, activation, scale, like):
-    """da becomes the gradient of the input of an activation but ReLU, for `count` vectors.
+def forward(workspace, x_at, count, activation, like):
+    """x becomes its activation, which is another than ReLU, for `count` vectors."""
+    lanes = len(like)
+    for at in range(x_at, x_at + count * lanes, lanes):
+        x = load(workspace, at, like)
+        if activation == LOGISTIC:
+            store(logistic(x), workspace, at)
+        elif activation == TANH:
+            store(tanh(x), workspace, at)
 
-    `scale` is what dropout has multiplied the outputs `a` by that it kept; da is 0 for the others.
-    """
+
+@kernel
+def slope(a, activation):
+    """The derivative at the input whose output is `a`."""
+    one = splat(1, a)
+    if activation == LOGISTIC:
+        return a * (one - a)
+    if activation == TANH:
+        return one - a * a
+    return one
+
+
+@kernel
+def backward(workspace, da_at, a_at, count, scale, activation, like):
+    """`relu_backward` for other activations, but da is 0 already for what dropout has not kept."""
     lanes = len(like)
     unscaled = splat(1.0 / scale, like)
     for i in range(0, count * lanes, lanes):

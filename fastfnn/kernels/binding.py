@@ -1,7 +1,8 @@
-"""The first layer's code for one kind of rows, compiled on its own and called through its address.
+"""The first layer's code for one kind of rows, and activations, compiled on their own and called through addresses.
 
-Rows come in many kinds and panels in many widths; compiled into the steps, every pair would be compiled for every run.
-So the steps know neither: they call what they are given, and a run compiles what it needs.
+Rows come in many kinds, panels in many widths, and most runs have the same activation; compiled into the steps, all of
+it would be compiled for every run. So the steps know none: they call what they are given, and a run compiles what it
+needs.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, types
 
-from fastfnn.kernels import dense_features, panels
+from fastfnn.kernels import activations, dense_features, panels
 from fastfnn.kernels.compilation import INTERPRETED, compile_callback
 from fastfnn.kernels.dense_features import EXAMPLES_PER_PASS
 from fastfnn.kernels.memory import aligned_zeros
 from fastfnn.kernels.simd import REGISTERS, VECTOR_BYTES, zeros
-from fastfnn.kernels.structures import DenseWeights, Examples, Inputs, Outputs, Panel, Rows, Share
+from fastfnn.kernels.structures import RELU, DenseWeights, Examples, Inputs, Outputs, Panel, Rows, Share
 
 # Features of which an update keeps the sums of five units in registers.
 WIDE_BYTES = 4 * VECTOR_BYTES if REGISTERS * VECTOR_BYTES >= 2048 else VECTOR_BYTES
 Function = Callable[..., None]
 
 # The makers' functions are named by what they do, and their closures hold numbers alone, so that they can be cached.
-# Every one begins with the fields of `Rows` and `Examples`.
+# Every one of the first layer begins with the fields of `Rows` and `Examples`.
 
 
 def make_dense_forward(wide_bytes: int, four_bytes: int) -> Function:
@@ -109,6 +110,24 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
     return update
 
 
+def make_activate(activation: int) -> Function:
+    """`activations.forward` for an activation."""
+
+    def activate(workspace, at, count):
+        activations.forward(workspace, at, count, activation, zeros(workspace, VECTOR_BYTES))
+
+    return activate
+
+
+def make_activate_backward(activation: int) -> Function:
+    """`activations.backward` for an activation."""
+
+    def activate_backward(workspace, da_at, a_at, count, scale):
+        activations.backward(workspace, da_at, a_at, count, scale, activation, zeros(workspace, VECTOR_BYTES))
+
+    return activate_backward
+
+
 def pointer(dtype: Any) -> Any:
     """Numba's type of a pointer to values of a NumPy dtype."""
     return types.CPointer(from_dtype(np.dtype(dtype)))
@@ -136,9 +155,9 @@ _compiling = Lock()
 
 
 @cache
-def compiled(make: Callable[..., Function], bytes1: int, bytes2: int, signature: Any) -> Any:
+def compiled(make: Callable[..., Function], constants: tuple[int, ...], signature: Any) -> Any:
     """The compiled function, kept for the life of the process because steps hold only its address."""
-    return compile_callback(make(bytes1, bytes2), signature)
+    return compile_callback(make(*constants), signature)
 
 
 def bind_rows(
@@ -154,8 +173,8 @@ def bind_rows(
     dense_sizes = [(WIDE_BYTES, 4 * itemsize)]
 
     def functions(make: Callable[..., Function], sizes: Sequence[tuple[int, int]], *, needed: bool) -> Any:
-        every: list[Any] = [_function(make, size, signature(rows, dtype, make)) if needed else 0 for size in sizes]
-        return every if INTERPRETED else np.array([each and each.address for each in every], np.int64)
+        every = [_function(make, size, signature(rows, dtype, make)) if needed else 0 for size in sizes]
+        return _addresses(every)
 
     lanes = VECTOR_BYTES // itemsize
     return Inputs(
@@ -169,11 +188,29 @@ def bind_rows(
     )
 
 
-def _function(make: Callable[..., Function], sizes: tuple[int, int], signature: Any) -> Any:
+def bind_activation(activation: int, dtype: Any) -> Any:
+    """The functions of an activation for `Settings`; none for ReLU, which the steps know."""
+    reals, word = pointer(dtype), types.int64
+    signatures = {
+        make_activate: types.void(reals, word, word),
+        make_activate_backward: types.void(reals, word, word, word, types.float64),
+    }
+    needed = activation != RELU
+    return _addresses([_function(make, (activation,), of) if needed else 0 for make, of in signatures.items()])
+
+
+def _function(make: Callable[..., Function], constants: tuple[int, ...], signature: Any) -> Any:
     if INTERPRETED:
-        return make(*sizes)
+        return make(*constants)
     with _compiling:
-        return compiled(make, *sizes, signature)
+        return compiled(make, constants, signature)
+
+
+def _addresses(functions: list[Any]) -> Any:
+    """Addresses of compiled functions, 0 for one that is missing."""
+    if INTERPRETED:
+        return functions
+    return np.array([each and each.address for each in functions], np.int64)
 
 
 def _words(structure: Any) -> Any:

@@ -11,8 +11,8 @@ from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.dropout import dropout
 from fastfnn.kernels.hidden import Product
 from fastfnn.kernels.loss import softmax_cross_entropy
-from fastfnn.kernels.simd import splat, store
-from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF, RELU
+from fastfnn.kernels.simd import address, call_address, splat, store
+from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF
 
 
 class Block(NamedTuple):
@@ -65,6 +65,15 @@ def is_activated(layout, settings, layer):
 
 
 @inlined_kernel
+def activate(workspace, at, vectors, settings, like):
+    """The activation of so many vectors of a layer."""
+    if settings.rectified:
+        activations.rectify(workspace, at, vectors, like)
+    else:
+        call_address(settings.activation[0], (address(workspace), at, vectors))
+
+
+@inlined_kernel
 def first_outputs(block, inputs, layout, buffers, settings, feature_scale, like):
     """The outputs of the first layer's linear map, through the activation if nothing comes between."""
     lanes = len(like)
@@ -74,7 +83,7 @@ def first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
         position = block.position + t * lanes
         first_layer.forward(inputs, block.order, block.end, position, n, layout, buffers, feature_scale, to, like)
         if is_activated(layout, settings, 1):
-            activations.forward(buffers.workspace, to, layout.units[1], settings.activation, like)
+            activate(buffers.workspace, to, layout.units[1], settings, like)
 
 
 @inlined_kernel
@@ -82,7 +91,7 @@ def linear(block, layout, buffers, settings, layer, like):
     """The outputs of the linear map of a layer behind the first, through the activation if nothing comes between."""
     in_tile, out_tile = tile_size(layout, layer - 1, like), tile_size(layout, layer, like)
     out_at, tiles = outputs_at(layout, settings, layer, block.tile, like), tiles_of(block, like)
-    activated, rectify = is_activated(layout, settings, layer), settings.activation == RELU
+    activated = is_activated(layout, settings, layer)
     product = Product(
         buffers.workspace,
         layout.activations[layer - 1] + block.tile * in_tile,
@@ -96,12 +105,11 @@ def linear(block, layout, buffers, settings, layer, like):
         out_at,
         out_tile,
         layout.units[layer],
-        activated and rectify,
+        activated and settings.rectified,
     )
     hidden.multiply(product, tiles, like)
-    if activated and not rectify:
-        vectors = tiles * layout.allocated_units[layer]
-        activations.forward(buffers.workspace, out_at, vectors, settings.activation, like)
+    if activated and not settings.rectified:
+        activate(buffers.workspace, out_at, tiles * layout.allocated_units[layer], settings, like)
 
 
 @inlined_kernel
@@ -154,14 +162,14 @@ def normalise(block, layout, buffers, settings, layer, like):
     z_at, a_at = layout.unnormalised[layer] + block.tile * size, layout.activations[layer] + block.tile * size
     vectors = tiles * layout.allocated_units[layer]
     if settings.batchnorm == BATCHNORM_AFTER:
-        activations.forward(buffers.workspace, z_at, vectors, settings.activation, like)
+        activate(buffers.workspace, z_at, vectors, settings, like)
     if settings.training:
         set_lane_mask(block, layout, buffers, like)
         batchnorm.forward(block, layout, buffers, layer, z_at, a_at, tiles, like)
     else:
         batchnorm.inference(layout, buffers, layer, z_at, a_at, tiles, like)
     if settings.batchnorm == BATCHNORM_BEFORE:
-        activations.forward(buffers.workspace, a_at, vectors, settings.activation, like)
+        activate(buffers.workspace, a_at, vectors, settings, like)
 
 
 @inlined_kernel
@@ -272,15 +280,15 @@ def backward_activation(block, layout, buffers, settings, keys, layer, da_at, li
     tiles = tiles_of(block, like)
     vectors = tiles * layout.allocated_units[layer]
     a_at, scale = layout.activations[layer] + shift, settings.dropout_scales[layer - 1]
-    after, rectified = settings.batchnorm == BATCHNORM_AFTER, settings.activation == RELU
-    if settings.dropout_thresholds[layer - 1] > 0 and (after or not rectified):
+    after = settings.batchnorm == BATCHNORM_AFTER
+    if settings.dropout_thresholds[layer - 1] > 0 and (after or not settings.rectified):
         drop(block, layout.gradients[layer], layout, buffers, settings, keys, layer, like)
     if after:
         batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)
         a_at, scale = layout.unnormalised[layer] + shift, 1.0
-    if rectified:
+    if settings.rectified:
         activations.relu_backward(workspace, da_at, a_at, vectors, scale, like)
     else:
-        activations.backward(workspace, da_at, a_at, vectors, settings.activation, scale, like)
+        call_address(settings.activation[1], (address(workspace), da_at, a_at, vectors, np.float64(scale)))
     if settings.batchnorm == BATCHNORM_BEFORE:
         batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)

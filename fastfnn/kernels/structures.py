@@ -190,7 +190,8 @@ class Settings(NamedTuple):
     training: bool  # else dropout is off and batch norm uses the running statistics
     feature_scale: float
     batch_size: int
-    activation: int
+    rectified: bool  # whether the activation is ReLU
+    activation: Any  # (2,) addresses of the forward and the backward function of another one; see `binding`
     batchnorm: int
     optimizer: int
     momentum: float

@@ -19,6 +19,7 @@ from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels import binding
 from fastfnn.kernels.compilation import INTERPRETED, OPTIONS
+from fastfnn.kernels.structures import TANH
 from fastfnn.stretch import Stretch
 from fastfnn.training import train
 
@@ -43,13 +44,13 @@ def intermediate_and_assembly(library: Any) -> tuple[str, str]:
     return str(module), str(library.codegen._tm.emit_assembly(module))
 
 
-def first_layer_code(data: Dataset, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, tuple[str, str]]:
-    """That of the first layer's functions of a run on float32 parameters, by name and widths."""
+def bound_code(data: Dataset, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, tuple[str, str]]:
+    """That of the functions that a run on float32 parameters calls by address, by name and constants."""
     found = {}
 
-    def recording(make: Any, size1: int, size2: int, signature: Any) -> Any:
-        function = compiled(make, size1, size2, signature)
-        found[f"{make.__name__} {size1} {size2}"] = intermediate_and_assembly(function._library)
+    def recording(make: Any, constants: tuple[int, ...], signature: Any) -> Any:
+        function = compiled(make, constants, signature)
+        found[" ".join(map(str, (make.__name__, *constants)))] = intermediate_and_assembly(function._library)
         return function
 
     compiled = binding.compiled
@@ -71,8 +72,19 @@ FUNCTIONS = {
 def test_first_layer_is_packed_and_fused_and_never_double(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, kind: str, units: int
 ) -> None:
-    found = first_layer_code(data, monkeypatch, hidden=(units,), input=kind)
+    found = bound_code(data, monkeypatch, hidden=(units,), input=kind)
     assert sorted(found) == sorted(FUNCTIONS[kind, units])
+    check_packed_and_fused_and_never_double(found)
+
+
+def test_activations_are_packed_and_fused_and_never_double(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = bound_code(data, monkeypatch, activation="tanh")
+    name = f"make_activate {TANH}"
+    check_packed_and_fused_and_never_double({name: found[name]})
+    assert f"make_activate_backward {TANH}" in found
+
+
+def check_packed_and_fused_and_never_double(found: dict[str, tuple[str, str]]) -> None:
     for name, (intermediate, assembly) in found.items():
         assert re.search(r"@llvm\.fma\.v(?:4|8|16|32|64)f32", intermediate), name
         assert "fpext" not in intermediate, name  # and so no float becomes a double, whatever the processor
