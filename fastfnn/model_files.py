@@ -13,11 +13,10 @@ import reprlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,9 @@ from fastfnn._version import __version__
 from fastfnn.config import NetworkConfig
 from fastfnn.errors import DataError
 from fastfnn.parameters import Parameters, tensor_shapes
+
+if TYPE_CHECKING:
+    from fastfnn.network import Network
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -37,16 +39,6 @@ LABEL_BYTES = 64 << 20
 
 LONGEST_REASON = 300
 KINDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex", "BOOL": "bool"}
-
-
-@dataclass(frozen=True)
-class StoredNetwork:
-    """What a file holds of a network."""
-
-    config: NetworkConfig
-    parameters: Parameters
-    classes: Array
-    scale: float
 
 
 class TensorInfo(NamedTuple):
@@ -163,7 +155,7 @@ def _on_one_line(reason: object) -> str:
 # ---------------------------------------------------------------------------------------------------------- networks
 
 
-def network_bytes(network: StoredNetwork) -> bytes:
+def network_bytes(network: Network) -> bytes:
     """The content of a network's file: its arrays, and in the metadata what it takes to predict with them."""
     from safetensors.numpy import save
 
@@ -180,8 +172,8 @@ def network_bytes(network: StoredNetwork) -> bytes:
     return save(tensors, metadata=metadata)
 
 
-def read_network(path: str | Path) -> StoredNetwork:
-    """Reads a file with the content of `network_bytes`.
+def read_network(path: str | Path) -> tuple[NetworkConfig, Parameters, Array, float]:
+    """Configuration, arrays, label values and feature scale from a file with the content of `network_bytes`.
 
     Raises:
         DataError: naming the file, and the tensor or metadata field that is missing, extra, of another shape or
@@ -195,7 +187,7 @@ def read_network(path: str | Path) -> StoredNetwork:
             _check_values(tensors)
         except ValueError as error:
             raise DataError(f"{path}: not a fastfnn network: {error}") from None
-    return StoredNetwork(config, Parameters.from_tensors(tensors, len(config.hidden) + 1), classes, scale)
+    return config, Parameters.from_tensors(tensors, len(config.hidden) + 1), classes, scale
 
 
 def _description(metadata: dict[str, str], file_size: int) -> tuple[NetworkConfig, Array, float]:

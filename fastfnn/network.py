@@ -16,7 +16,7 @@ from fastfnn.atomic import write_atomically
 from fastfnn.config import Activation, Batchnorm, NetworkConfig
 from fastfnn.data import as_features
 from fastfnn.errors import DataError
-from fastfnn.model_files import StoredNetwork, network_bytes, read_network
+from fastfnn.model_files import network_bytes, read_network
 from fastfnn.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Network:
 
     def save(self, path: str | Path) -> None:
         """Writes a safetensors file with the configuration, label values and feature scale in its metadata."""
-        write_atomically(path, network_bytes(StoredNetwork(self.config, self.parameters, self.classes, self.scale)))
+        write_atomically(path, network_bytes(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Network:
@@ -84,8 +84,7 @@ class Network:
             DataError: naming the file, and the tensor or metadata field that is missing, extra, of another shape or
                 dtype, or not finite.
         """
-        stored = read_network(path)
-        return cls(stored.config, stored.parameters, stored.classes, stored.scale)
+        return cls(*read_network(path))
 
     # --------------------------------------------------------------------------------------------- other libraries
 
@@ -101,6 +100,7 @@ class Network:
 
         Raises:
             MissingPackageError: when the package onnx is not installed: `pip install 'fastfnn[onnx]'`.
+            ConfigError: when `input_dtype` is another.
             DataError: when the model is larger than the 2 GiB that ONNX files hold.
         """
         from fastfnn.exchange.onnx import onnx_model

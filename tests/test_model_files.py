@@ -336,6 +336,35 @@ def test_dtypes_that_networks_do_not_have(tmp_path: Path, dtype: str, size: int,
     assert f"tensor weights.1: expected float32 (12, 3), found {found} (12, 3)" in refusal(tmp_path / "bad")
 
 
+# ------------------------------------------------------------------------------------------------------------- mishaps
+
+
+def mishap(content: bytes, generator: np.random.Generator) -> bytes:
+    """The content with up to three places of the header changed, left out or doubled."""
+    text, data = parts(content)
+    for _ in range(generator.integers(1, 4)):
+        at = int(generator.integers(len(text)))
+        end = at + int(generator.integers(1, 9))
+        other = int(generator.integers(len(text)))
+        middle = generator.choice([text[other : other + end - at], "", 2 * text[at:end], "9", '"', "-", "[", "}"])
+        text = text[:at] + middle + text[end:]
+    return with_header(text, data)
+
+
+def test_mishaps_give_a_network_or_an_error(good: bytes, tmp_path: Path) -> None:
+    """Never anything but a `DataError`; some changes are harmless, such as of the version or a label."""
+    generator = np.random.default_rng(0)
+    refused = []
+    for _ in range(500):
+        (tmp_path / "bad").write_bytes(mishap(good, generator))
+        try:
+            Network.load(tmp_path / "bad")
+        except DataError as error:
+            refused.append("expected a safetensors file" in str(error))
+    assert 250 < len(refused) < 500
+    assert refused.count(False) > 20
+
+
 # -------------------------------------------------------------------------------------------------------------- memory
 
 
