@@ -128,11 +128,11 @@ def _layers_of_module(source: Any) -> Iterator[Layer]:
             "of another module pass its state_dict()"
         )
     modules = [source] if isinstance(source, torch.nn.Linear) else _flat(source, torch.nn.Sequential)
-    modules = [module for module in modules if not isinstance(module, _types(torch, WITHOUT_EFFECT))]
     if modules and isinstance(modules[-1], _types(torch, PROBABILITIES)):
         modules.pop()
-    for number, module in enumerate(modules, start=1):
-        yield _layer_of_module(torch, f"module {number} ({type(module).__name__})", module)
+    for position, module in enumerate(modules):
+        if not isinstance(module, _types(torch, WITHOUT_EFFECT)):
+            yield _layer_of_module(torch, f"module {position} ({type(module).__name__})", module)
 
 
 def _flat(sequential: Any, kind: type) -> list[Any]:
@@ -237,11 +237,14 @@ def _linear(name: str, tensors: Tensors) -> Linear:
 
 
 def _normalisation(name: str, tensors: Tensors, epsilon: float) -> Normalisation:
-    """Another epsilon is made up for in the variances: only their sum matters."""
+    """Batch norm with our epsilon; another one is made up for in the scale."""
     mean, variance = _array(name, tensors, "running_mean"), _array(name, tensors, "running_var")
     scale = _array(name, tensors, "weight") if tensors.get("weight") is not None else np.ones_like(mean)
     shift = _array(name, tensors, "bias") if tensors.get("bias") is not None else np.zeros_like(mean)
-    return Normalisation(name, scale, shift, mean, variance + variance.dtype.type(epsilon - BATCHNORM_EPSILON))
+    if epsilon != BATCHNORM_EPSILON:
+        with np.errstate(all="ignore"):  # what is not finite then is an error that names the layer
+            scale = scale * np.sqrt((variance + BATCHNORM_EPSILON) / (variance + epsilon))
+    return Normalisation(name, scale, shift, mean, variance)
 
 
 def _array(name: str, tensors: Tensors, tensor: str) -> Array:
