@@ -31,6 +31,12 @@ def probabilities(module: Any, scale: float, dtype: str) -> Any:
         return torch.softmax(module.eval()(features), dim=1).numpy()
 
 
+def same_place(config: NetworkConfig) -> NetworkConfig:
+    """Before and after no activation are the same place, and called before."""
+    normalised = config.batchnorm != "off" and config.activation == "identity"
+    return config.replace(batchnorm="before") if normalised else config
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 6), (20, 7, 5), (9, 8, 7, 6)], ids=len)
 def test_every_layer_option(hidden: tuple[int, ...], dtype: Any) -> None:
@@ -40,7 +46,7 @@ def test_every_layer_option(hidden: tuple[int, ...], dtype: Any) -> None:
         twin = torch_module(network)
         assert largest_difference(probabilities(twin, SCALE, dtype), network.predict_proba(X)) < TOLERANCE[dtype]
         again = Network.from_torch(twin, scale=network.scale)
-        assert again.config == config
+        assert again.config == same_place(config)
         assert again.predict_proba(X).tobytes() == network.predict_proba(X).tobytes()
 
 
