@@ -41,7 +41,7 @@ def network() -> Network:
 @pytest.mark.parametrize("batchnorm", ["off", "before", "after"])
 @pytest.mark.parametrize("hidden", [(), (8,), (20, 7, 5)], ids=str)
 def test_round_trip(tmp_path: Path, hidden: tuple[int, ...], batchnorm: Any, dtype: Any) -> None:
-    config = NetworkConfig(hidden=hidden, batchnorm=batchnorm, dtype=dtype, init="xavier")
+    config = NetworkConfig(hidden=hidden, batchnorm=batchnorm, dtype=dtype, init="xavier", activation="tanh")
     network, path = random_network(config), tmp_path / "model.safetensors"
     network.save(path)
     again = Network.load(path)
