@@ -15,7 +15,7 @@ from fastfnn.atomic import write_atomically
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.errors import DataError
-from fastfnn.network import read_safetensors
+from fastfnn.model_files import read_safetensors
 from fastfnn.results import History
 from fastfnn.stretch import Totals
 

@@ -17,6 +17,10 @@ class StoreError(FastfnnError, OSError):
     """A sweep's store cannot be opened, read or written."""
 
 
+class MissingPackageError(FastfnnError, ImportError):
+    """Something needs a package that is not installed; the message says which, and how to install it."""
+
+
 def suggestion(name: str, known: list[str]) -> str:
     """`"; did you mean 'x'?"` for the known name closest to `name`, or an empty string."""
     import difflib

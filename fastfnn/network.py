@@ -1,11 +1,10 @@
-"""A network at rest: how it is stored, and what it predicts.
+"""A network at rest: how it is stored, what it predicts, and how it comes from other libraries and goes to them.
 
 Shapes: N examples, K features in, C classes.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastfnn._version import __version__
 from fastfnn.atomic import write_atomically
-from fastfnn.config import NetworkConfig
+from fastfnn.config import Activation, Batchnorm, NetworkConfig
 from fastfnn.data import as_features
 from fastfnn.errors import DataError
-from fastfnn.parameters import Parameters, tensor_shapes
+from fastfnn.model_files import network_bytes, read_network
+from fastfnn.parameters import Parameters
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+    from sklearn.neural_network import MLPClassifier
 
 Array = NDArray[Any]
-FORMAT = "fastfnn-network-1"
 
 
 @dataclass(frozen=True)
@@ -71,93 +70,106 @@ class Network:
         """The most probable label (N,) for each row of `X` (N, K), as a value of `classes`."""
         return np.asarray(self.classes[self.predict_proba(X).argmax(axis=1)])
 
+    # ------------------------------------------------------------------------------------------------------- files
+
     def save(self, path: str | Path) -> None:
         """Writes a safetensors file with the configuration, label values and feature scale in its metadata."""
-        from safetensors.numpy import save
-
-        metadata = {
-            "format": FORMAT,
-            "version": __version__,
-            "config": NetworkConfig(**_network_fields(self.config)).to_json(),
-            "classes": json.dumps(self.classes.tolist()),
-            "classes_dtype": self.classes.dtype.str,
-            "scale": repr(self.scale),
-        }
-        tensors = {name: np.ascontiguousarray(array) for name, array in self.parameters.tensors().items()}
-        write_atomically(path, save(tensors, metadata=metadata))
+        write_atomically(path, network_bytes(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Network:
-        """Reads what `save` wrote.
+        """Reads what `save` wrote. Nothing in the file is executed, and it is checked before it is read.
 
         Raises:
             DataError: naming the file, and the tensor or metadata field that is missing, extra, of another shape or
                 dtype, or not finite.
         """
-        metadata, tensors = read_safetensors(path)
-        try:
-            if metadata.get("format") != FORMAT:
-                raise DataError(f"expected metadata format {FORMAT!r}, found {metadata.get('format')!r}")
-            config = NetworkConfig.from_json(metadata["config"])
-            classes = _read_classes(metadata)
-            scale = _read_scale(metadata)
-            _check_tensors(tensors, config, len(classes))
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            reason = f"metadata lacks {error}" if isinstance(error, KeyError) else error
-            raise DataError(f"{path}: not a fastfnn network: {reason}") from None
-        return cls(config, Parameters.from_tensors(tensors, len(config.hidden) + 1), classes, scale)
+        return cls(*read_network(path))
 
+    # --------------------------------------------------------------------------------------------- other libraries
 
-def _network_fields(config: NetworkConfig) -> dict[str, Any]:
-    """The fields that describe the network; a training configuration has more."""
-    return {name: getattr(config, name) for name in NetworkConfig.model_fields}
+    def to_onnx(self, path: str | Path | None = None, *, input_dtype: str = "float32") -> bytes:
+        """The network as an ONNX model, batch norm and the feature scale folded into its linear layers.
 
+        Its input `features` (N, K) is in the units of the training data, for any N; its outputs are `probabilities`
+        (N, C) and `labels` (N,), which are values of `classes`.
 
-def read_safetensors(path: str | Path) -> tuple[dict[str, str], dict[str, Array]]:
-    """Metadata and tensors of a safetensors file; its header is checked against its size before anything is read.
+        Args:
+            path: where to write the model too.
+            input_dtype: of the input: float32, float64, or uint8 to pass pixels as they are.
 
-    Raises:
-        DataError: naming the file, when it is missing or is not a safetensors file.
-    """
-    from safetensors import SafetensorError, safe_open
+        Raises:
+            MissingPackageError: when the package onnx is not installed: `pip install 'fastfnn[onnx]'`.
+            ConfigError: when `input_dtype` is another.
+            DataError: when the model is larger than the 2 GiB that ONNX files hold.
+        """
+        from fastfnn.exchange.onnx import onnx_model
 
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, TypeError, AttributeError) as error:  # the last two: dtypes that NumPy lacks
-        raise DataError(f"{path}: expected a safetensors file, found: {error}") from None
+        model = onnx_model(self, input_dtype)
+        if path is not None:
+            write_atomically(path, model)
+        return model
 
+    def to_torch(self) -> dict[str, Any]:
+        """The state dictionary of the `torch.nn.Sequential` twin, which `fastfnn.exchange.torch_module` builds.
 
-def _read_classes(metadata: dict[str, str]) -> Array:
-    dtype = np.dtype(metadata["classes_dtype"])
-    if dtype.kind not in "biufU":
-        raise DataError(f"metadata classes_dtype: expected numbers or strings, found {dtype}")
-    classes = np.array(json.loads(metadata["classes"]), dtype=dtype)
-    if classes.ndim != 1 or len(classes) < 2:
-        raise DataError(f"metadata classes: expected a list of at least 2, found shape {classes.shape}")
-    return classes
+        The twin's input is `X * scale` and its output the logits. Values are torch tensors of their own memory where
+        torch is installed, and NumPy arrays elsewhere.
+        """
+        from fastfnn.exchange.torch import state_dict
 
+        return state_dict(self)
 
-def _read_scale(metadata: dict[str, str]) -> float:
-    scale = float(metadata["scale"])
-    if not 0 < scale < float("inf"):
-        raise DataError(f"metadata scale: expected a positive number, found {scale}")
-    return scale
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        classes: ArrayLike | None = None,
+        scale: float = 1.0,
+        activation: Activation | None = None,
+        batchnorm: Batchnorm | None = None,
+    ) -> Network:
+        """A network with the weights of a `torch.nn.Sequential` classifier, or of its state dictionary.
 
+        Args:
+            source: a module of Linear, BatchNorm1d, ReLU, Sigmoid and Tanh layers, whose output are logits; Dropout,
+                Flatten, Identity and a final Softmax or LogSoftmax are left out. Or its `state_dict()`.
+            classes: (C,) label values in the order of the outputs, None for 0 to C - 1.
+            scale: what features are multiplied by before the module sees them (1/255 for pixels).
+            activation: of the hidden layers, for a state dictionary, which does not tell; None is relu.
+            batchnorm: before or after the activation, for a state dictionary whose names are not those of a
+                Sequential; None to go by the names.
 
-def _check_tensors(tensors: dict[str, Array], config: NetworkConfig, n_classes: int) -> None:
-    if "weights.1" not in tensors or tensors["weights.1"].ndim != 2 or not tensors["weights.1"].size:
-        raise DataError("tensor weights.1: expected a matrix that is not empty, found none")
-    sizes = [tensors["weights.1"].shape[0], *config.hidden, n_classes]
-    expected = tensor_shapes(sizes, batchnorm=config.batchnorm != "off")
-    if set(tensors) != set(expected):
-        missing, extra = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
-        raise DataError(f"tensors missing: {missing or 'none'}, extra: {extra or 'none'}")
-    for name, shape in expected.items():
-        if tensors[name].shape != shape or tensors[name].dtype != np.dtype(config.dtype):
-            found = f"{tensors[name].dtype} {tensors[name].shape}"
-            raise DataError(f"tensor {name}: expected {config.dtype} {shape}, found {found}")
-        if not np.isfinite(tensors[name]).all():
-            raise DataError(f"tensor {name}: holds values that are not finite")
-        if name.startswith("running_variance") and (tensors[name] < 0).any():
-            raise DataError(f"tensor {name}: expected variances, found a negative value")
+        Raises:
+            DataError: naming the layer or tensor that does not fit.
+            ConfigError: when an option is missing, or contradicts the module.
+        """
+        from fastfnn.exchange.torch import read_torch
+
+        return cls._imported(read_torch(source, activation, batchnorm), classes, scale)
+
+    @classmethod
+    def from_sklearn(cls, mlp: MLPClassifier, *, scale: float = 1.0) -> Network:
+        """A network with the weights and classes of a fitted `MLPClassifier`, in its dtype.
+
+        A classifier of two classes has one logistic output z; here it gets the two logits 0 and z.
+
+        Args:
+            mlp: the classifier.
+            scale: what features are multiplied by before the classifier sees them (1/255 for pixels).
+
+        Raises:
+            DataError: when it is not a fitted `MLPClassifier`, or has several labels for an example.
+        """
+        from fastfnn.exchange.scikit_learn import read_mlp
+
+        return cls._imported(read_mlp(mlp), mlp.classes_, scale)
+
+    @classmethod
+    def _imported(cls, read: tuple[NetworkConfig, Parameters], classes: ArrayLike | None, scale: float) -> Network:
+        from fastfnn.exchange.layers import checked_scale, label_values
+
+        config, parameters = read
+        labels = label_values(classes, len(parameters.biases[-1]))
+        return cls(config, parameters, labels, checked_scale(scale))

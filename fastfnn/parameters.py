@@ -18,6 +18,7 @@ from fastfnn.streams import initialisation_generator
 
 Array = NDArray[Any]
 BATCHNORM_TENSORS = ("scale", "shift", "running_mean", "running_variance")
+BATCHNORM_EPSILON = 1e-5
 
 
 @dataclass

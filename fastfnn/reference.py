@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastfnn import training
 from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.parameters import Parameters, initialise
+from fastfnn.parameters import BATCHNORM_EPSILON, Parameters, initialise
 from fastfnn.progress import Observer
 from fastfnn.results import TrainingResult
 from fastfnn.stretch import Stretch, Totals
@@ -24,7 +24,6 @@ from fastfnn.training import ShouldStop
 
 Array = NDArray[Any]
 
-BATCHNORM_EPSILON = 1e-5
 BATCHNORM_MOMENTUM = 0.9
 EVALUATION_CHUNK = 1024
 

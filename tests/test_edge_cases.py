@@ -19,7 +19,8 @@ from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.errors import ConfigError, DataError
 from fastfnn.kernels import binding
-from fastfnn.network import Network, read_safetensors
+from fastfnn.model_files import read_safetensors
+from fastfnn.network import Network
 from fastfnn.packing import PackedNetwork
 from fastfnn.stretch import Stretch
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fastfnn._version import __version__
-from fastfnn.cli import bench, data, predict, report, sweep, train
+from fastfnn.cli import bench, data, export, predict, report, sweep, train
 from fastfnn.cli.groups import flat
 from fastfnn.cli.help import SETTINGS, Command, CommandGroup, help_without_command
 from fastfnn.cli.output import MISTAKE, note
@@ -39,6 +39,7 @@ app.command("train", cls=Command, epilog=train.EXAMPLES)(flat(train.train))
 app.command("report", cls=Command, epilog=report.EXAMPLES)(report.report)
 app.command("bench", cls=Command, epilog=bench.EXAMPLES)(flat(bench.bench))
 app.command("predict", cls=Command, epilog=predict.EXAMPLES)(flat(predict.predict))
+app.command("export", cls=Command, epilog=export.EXAMPLES)(flat(export.export))
 app.add_typer(data.app, name="data")
 
 

@@ -11,7 +11,19 @@ import pytest
 from fastfnn.cli.options import STOPPING_PREFIX, TrainingOptions, parse_value
 from fastfnn.config import EarlyStopping, TrainingConfig
 
-COMMANDS = ["", "sweep", "train", "report", "bench", "predict", "data", "data list", "data info", "data fetch"]
+COMMANDS = [
+    "",
+    "sweep",
+    "train",
+    "report",
+    "bench",
+    "predict",
+    "export",
+    "data",
+    "data list",
+    "data info",
+    "data fetch",
+]
 HEAVY = "numpy numba pydantic matplotlib scipy sklearn rich jinja2"
 
 
