@@ -145,7 +145,7 @@ class KernelEngine:
     def squared_weights(self) -> float:
         """The sum of squared weights, in float64."""
         with np.errstate(over="ignore"):  # an infinite penalty is a diverged run
-            return float(sum(np.sum(np.square(w, dtype=np.float64)) for w in self.network.parameters().weights))
+            return self.network.squared_weights()
 
     def parameters(self) -> Parameters:
         """A copy of the parameters."""

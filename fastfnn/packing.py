@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -163,6 +164,21 @@ class PackedNetwork:
         tensors["weights.1"] *= tensors["weights.1"].dtype.type(self.buffers.factor[0])
         tensors |= {name: view.copy() for name, view in self._running_views().items()}
         return Parameters.from_tensors(tensors, len(self.layout.weights))
+
+    @cached_property
+    def _weights(self) -> tuple[list[Array], list[Array]]:
+        """The weights of the first layer, but for its factor, and those of the others, as views."""
+        of_dense, main, tail = self._first_layer_parts(self.buffers.parameters)
+        units, width = self.layout.units[1], self.layout.main_width
+        views = self._views(self.buffers.parameters)
+        parts = (of_dense, main[:, : min(units, width)], tail[:, : max(0, units - width)])
+        first = [part for part in parts if part.size]
+        return first, [view for name, view in views.items() if name.startswith("weights")]
+
+    def squared_weights(self) -> float:
+        """The sum of squared weights, in float64."""
+        first, later = (sum(float(np.sum(np.square(w, dtype=np.float64))) for w in part) for part in self._weights)
+        return first * float(self.buffers.factor[0]) ** 2 + later
 
     def _moment_buffers(self) -> list[Array]:
         return [buffer for buffer in (self.buffers.first_moment, self.buffers.second_moment) if len(buffer)]

@@ -181,7 +181,7 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
         ending = self._train(data, state, int(self.max_iter), goes_on=goes_on)
         if ending == "exhausted":
             message = f"max_iter: after {self.max_iter} epochs, training has not converged yet"
-            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -213,7 +213,8 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> Array:
         """(N,) the most probable label of each row; a row's label does not depend on the rows beside it."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
     def predict_proba(self, X: Any) -> Array:
         """(N, C) the probability of each class, in the order of `classes_`."""

@@ -146,7 +146,7 @@ class EpochLoop:
         """The steps of an epoch, in stretches short enough for Ctrl-C."""
         state, parts = self.state, list[Totals]()
         order = epoch_order(state.seed, state.epochs, self.data.train.indices, shuffle=self.config.shuffle)
-        keys = dropout_keys(state.seed, state.epochs, len(self.config.hidden))
+        keys = self._dropout_keys()
         factor = self.rules.rate_factor(state)
         for first in range(0, self.steps_per_epoch, self.stride):
             last = min(first + self.stride, self.steps_per_epoch)
@@ -156,6 +156,12 @@ class EpochLoop:
             if parts[-1].diverged or interrupted():
                 break
         return parts
+
+    def _dropout_keys(self) -> NDArray[np.uint32]:
+        """Those of the next epoch; drawing them takes longer than an epoch over a few rows."""
+        if not any(self.config.dropout_by_layer):
+            return np.zeros(len(self.config.hidden), np.uint32)
+        return dropout_keys(self.state.seed, self.state.epochs, len(self.config.hidden))
 
     def _penalty(self, batch_weight: float) -> float:
         """The penalty of the current weights; "per_batch" divides it by the (mean) weight of a batch."""

@@ -58,7 +58,7 @@ def _readable(X: Any) -> Features:
 
 
 def _refuse_multilabel(y: Any) -> None:
-    shape = np.shape(y) if getattr(y, "shape", None) is None else y.shape
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     if len(shape) == 2 and shape[1] > 1:
         raise DataError(
             f"y: expected one label for each row, found {shape[1]} columns; multi-label targets are not supported, "
@@ -124,9 +124,4 @@ def split_rows(numbers: Rows, fraction: float, random_state: np.random.RandomSta
     """
     rows = np.arange(len(numbers), dtype=np.int64)
     train, held_out = train_test_split(rows, test_size=fraction, random_state=random_state, stratify=numbers)
-    if len(held_out) < 2:
-        raise DataError(
-            f"validation_fraction: expected at least 2 validation rows, found that {fraction} of {len(rows)} rows is "
-            "too small a validation set"
-        )
     return np.sort(train), np.sort(held_out)

@@ -73,8 +73,8 @@ def test_early_stopping_is_stratified() -> None:
 
 
 def test_validation_set_too_small() -> None:
-    with pytest.raises(ValueError, match="validation"):
-        FNNClassifier(early_stopping=True).fit([[1.0], [2.0]], [0, 1])
+    with pytest.raises(ValueError, match="test_size = 1"):
+        FNNClassifier(early_stopping=True).fit([[1.0], [2.0]] * 3, [0, 1] * 3)
 
 
 def test_early_stopping_with_string_labels() -> None:
@@ -112,13 +112,13 @@ def test_divergence_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"learning_rate_init: expected a rate .* found a loss of .* with 1e\+100"):
         FNNClassifier(**OPTIONS, solver="sgd", learning_rate_init=1e100, alpha=1.0).fit(X, y)
     with pytest.raises(ValueError, match="scale the features"):
-        FNNClassifier(**OPTIONS).fit(np.finfo(float).max * np.sign(X), y)
+        FNNClassifier(**OPTIONS).fit(np.finfo(float).max / 10 * np.abs(X), y)
 
 
 def test_divergence_under_early_stopping_keeps_the_best_epoch() -> None:
     X, y = problem(n_rows=200)
     classifier = FNNClassifier(
-        **OPTIONS, solver="sgd", learning_rate_init=0.05, alpha=45.0, early_stopping=True, n_iter_no_change=np.inf
+        **OPTIONS, solver="sgd", learning_rate_init=0.05, alpha=1e3, early_stopping=True, batch_size=10
     )
     with pytest.warns(ConvergenceWarning, match="the weights of the best epoch are kept"):
         classifier.fit(X, y)
