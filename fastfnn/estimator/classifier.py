@@ -282,6 +282,9 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
             rows, others = inputs.split_rows(numbers, self.validation_fraction, random_state)
             held_out = Split(features, numbers, others, weights)
         train = Split(features, numbers, rows, weights)
+        for name, split in {"training": train, "validation": held_out}.items():
+            if split is not None and split.total_weight == 0:
+                raise DataError(f"sample_weight: expected some that are not zero among the {name} rows, found zeros only")
         return Dataset("arrays", self.classes_, scale=1.0, train=train, validation=held_out)
 
     def _state(self, random_state: np.random.RandomState, *, keep: bool) -> RunState:
