@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastfnn.config import NetworkConfig
-from fastfnn.data import Dataset, Features, Split
+from fastfnn.data import Dataset
 from fastfnn.errors import ConfigError, DataError
 from fastfnn.estimator import inputs, outputs, settings
 from fastfnn.estimator.epochs import Ending, EpochLoop, RunState
@@ -173,9 +173,7 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
         features, labels = inputs.check_examples(self, X, y, reset=not (goes_on and hasattr(self, "n_features_in_")))
         numbers = self._numbers_of_all_classes(labels, keep=goes_on)
         random_state = check_random_state(self.random_state)
-        weights = inputs.check_weights(sample_weight, len(numbers))
-        weights = inputs.with_class_weights(weights, self.class_weight, self.classes_, numbers)
-        data = self._dataset(features, numbers, weights, validation, random_state)
+        data = inputs.make_dataset(self, features, numbers, sample_weight, validation, random_state)
         state = self._state(random_state, keep=goes_on)
         state.restart_optimizer()
         ending = self._train(data, state, int(self.max_iter), goes_on=goes_on)
@@ -204,10 +202,8 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
         features, labels = inputs.check_examples(self, X, y, reset=not hasattr(self, "n_features_in_"))
         self._set_classes(classes)
         numbers = inputs.class_numbers(labels, self.classes_)
-        weights = inputs.check_weights(sample_weight, len(numbers))
-        weights = inputs.with_class_weights(weights, self.class_weight, self.classes_, numbers)
         random_state = check_random_state(self.random_state)
-        data = self._dataset(features, numbers, weights, None, random_state)
+        data = inputs.make_dataset(self, features, numbers, sample_weight, None, random_state)
         self._train(data, self._state(random_state, keep=goes_on), 1, goes_on=goes_on)
         return self
 
@@ -218,7 +214,7 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> Array:
         """(N, C) the probability of each class, in the order of `classes_`."""
-        check_is_fitted(self, "classes_")
+        check_is_fitted(self, "_network_config")
         return self.network_.predict_proba(inputs.check_features(self, X))
 
     def predict_log_proba(self, X: Any) -> Array:
@@ -230,11 +226,9 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
     def network_(self) -> Network:
         """The fitted network; two classes have two outputs here, of which the first is always 0."""
         config: NetworkConfig = self._network_config
-        parameters = outputs.with_softmax(self._parameters(), len(self.classes_))
-        return Network(config, parameters, outputs.plain_labels(self.classes_))
-
-    def _parameters(self) -> Parameters:
-        return Parameters(self.coefs_, self.intercepts_, **self._batchnorm)
+        parameters = Parameters(self.coefs_, self.intercepts_, **self._batchnorm)
+        n_classes = len(self.classes_)
+        return Network(config, outputs.with_softmax(parameters, n_classes), outputs.plain_labels(self.classes_))
 
     def _refuse_what_needs_all_rows(self) -> None:
         if self.early_stopping:
@@ -263,29 +257,6 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
             self.classes_ = np.unique(np.asarray(classes))
         elif classes is not None and not np.array_equal(self.classes_, np.unique(np.asarray(classes))):
             raise DataError(f"classes: expected those of the earlier calls, {self.classes_}, found {classes}")
-
-    def _dataset(
-        self,
-        features: Features,
-        numbers: NDArray[np.int64],
-        weights: NDArray[np.float64] | None,
-        validation: tuple[Any, Any] | None,
-        random_state: np.random.RandomState,
-    ) -> Dataset:
-        """The rows, with those for validation set apart or added."""
-        rows, held_out = np.arange(len(numbers), dtype=np.int64), None
-        if validation is not None:
-            X, y = inputs.check_validation(self, validation)
-            of_validation = inputs.class_numbers(y, self.classes_, "validation")
-            held_out = Split(X, of_validation, np.arange(len(y), dtype=np.int64))
-        elif self.early_stopping:
-            rows, others = inputs.split_rows(numbers, self.validation_fraction, random_state)
-            held_out = Split(features, numbers, others, weights)
-        train = Split(features, numbers, rows, weights)
-        for name, split in {"training": train, "validation": held_out}.items():
-            if split is not None and split.total_weight == 0:
-                raise DataError(f"sample_weight: expected some that are not zero among the {name} rows, found zeros only")
-        return Dataset("arrays", self.classes_, scale=1.0, train=train, validation=held_out)
 
     def _state(self, random_state: np.random.RandomState, *, keep: bool) -> RunState:
         """That of the earlier calls, or a new one."""

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from fastfnn.data import Features, as_features
+from fastfnn.data import Dataset, Features, Split, as_features
 from fastfnn.errors import DataError
 
 Array = NDArray[Any]
@@ -42,14 +42,39 @@ def check_examples(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Feat
     return _readable(X), y
 
 
-def check_validation(estimator: Any, validation: Any) -> tuple[Features, Array]:
-    """The pair of a validation set, checked likewise."""
+def make_dataset(
+    estimator: Any,
+    features: Features,
+    numbers: Rows,
+    sample_weight: Any,
+    validation: Any,
+    random_state: np.random.RandomState,
+) -> Dataset:
+    """The rows and their weights, with a validation set or, for early stopping, some rows set apart as one."""
+    weights = check_weights(sample_weight, len(numbers))
+    weights = with_class_weights(weights, estimator.class_weight, estimator.classes_, numbers)
+    train, held_out = Split(features, numbers, np.arange(len(numbers), dtype=np.int64), weights), None
+    if validation is not None:
+        held_out = _validation_split(estimator, validation)
+    elif estimator.early_stopping:
+        parts = split_rows(numbers, estimator.validation_fraction, random_state)
+        train, held_out = (Split(features, numbers, rows, weights) for rows in parts)
+    if train.total_weight == 0 or (held_out and held_out.total_weight == 0):
+        raise DataError(
+            "sample_weight: expected some weights, times those of the classes, that are not zero, found zeros only "
+            "among the rows for training or for validation"
+        )
+    return Dataset("arrays", estimator.classes_, scale=1.0, train=train, validation=held_out)
+
+
+def _validation_split(estimator: Any, validation: Any) -> Split:
+    """The pair of a validation set, checked like the rows to train on."""
     if not isinstance(validation, tuple | list) or len(validation) != 2:
         raise DataError(f"validation: expected a pair (X, y), found {type(validation).__name__}")
     X = validate_data(estimator, validation[0], reset=False, accept_sparse="csr", dtype=KEPT, order="C")
     y = column_or_1d(validation[1], warn=True)
     check_consistent_length(X, y)
-    return _readable(X), y
+    return Split(_readable(X), class_numbers(y, estimator.classes_, "validation"), np.arange(len(y), dtype=np.int64))
 
 
 def _readable(X: Any) -> Features:
@@ -75,7 +100,7 @@ def class_numbers(y: Array, classes: Array, name: str = "y") -> Rows:
     unknown = sorted(set(np.unique(y).tolist()) - set(classes.tolist()), key=str)
     if unknown:
         raise DataError(f"{name}: expected labels among the classes {classes}, found {unknown}")
-    return np.searchsorted(classes, y).astype(np.int64)
+    return np.asarray(np.searchsorted(classes, y), np.int64)
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> Weights | None:
@@ -96,9 +121,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> Weights | None:
     return np.asarray(weights)
 
 
-def with_class_weights(
-    weights: Weights | None, class_weight: Any, classes: Array, numbers: Rows
-) -> Weights | None:
+def with_class_weights(weights: Weights | None, class_weight: Any, classes: Array, numbers: Rows) -> Weights | None:
     """(N,) the rows' weights times those of their classes."""
     if class_weight is None:
         return weights
@@ -113,7 +136,8 @@ def _balanced(numbers: Rows, weights: Weights | None, n_classes: int) -> Weights
     """(C,) such that all classes that occur weigh the same together, and the mean over the rows is 1."""
     totals = np.bincount(numbers, weights=weights, minlength=n_classes)
     occur = totals > 0
-    return np.divide(totals.sum() / occur.sum(), totals, out=np.zeros(n_classes), where=occur)
+    balanced: Weights = np.divide(totals.sum() / occur.sum(), totals, out=np.zeros(n_classes), where=occur)
+    return balanced
 
 
 def split_rows(numbers: Rows, fraction: float, random_state: np.random.RandomState) -> tuple[Rows, Rows]:

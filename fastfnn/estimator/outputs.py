@@ -71,9 +71,10 @@ def with_softmax(parameters: Parameters, n_classes: int) -> Parameters:
     """The same network with an output unit for each class: of two, the first one's logit is 0."""
     if output_units(n_classes) > 1:
         return parameters
-    weights, biases = (np.concatenate((np.zeros_like(last), last), axis=-1)[..., :n_classes] for last in (
-        parameters.weights[-1], parameters.biases[-1]
-    ))
+    weights, biases = (
+        np.concatenate((np.zeros_like(last), last), axis=-1)[..., :n_classes]
+        for last in (parameters.weights[-1], parameters.biases[-1])
+    )
     before = [*parameters.weights[:-1]], [*parameters.biases[:-1]]
     return Parameters([*before[0], weights], [*before[1], biases], **batchnorm_tensors(parameters))
 

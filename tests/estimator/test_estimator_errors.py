@@ -104,6 +104,17 @@ def test_weights_of_rows(sample_weight: Any, message: str, method: str) -> None:
         getattr(FNNClassifier(), method)(X, Y, sample_weight=sample_weight, **options)
 
 
+def test_weights_that_leave_nothing_to_train_on() -> None:
+    weights = np.zeros(len(Y))
+    weights[Y == 1] = 1.0
+    with pytest.raises(DataError, match=r"sample_weight: .* found zeros only"):
+        FNNClassifier(class_weight={1: 0.0}).fit(X, Y, sample_weight=weights)
+    weights[:] = 0.0
+    weights[0] = 1.0
+    with pytest.raises(DataError, match=r"sample_weight: .* found zeros only"):
+        FNNClassifier(early_stopping=True, random_state=0).fit(X, Y, sample_weight=weights)
+
+
 def test_class_weight_of_an_unknown_class() -> None:
     with pytest.raises(ValueError, match="class"):
         FNNClassifier(class_weight={0: 1.0, 7: 2.0}).fit(X, Y)
