@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -34,3 +37,19 @@ def test_checks_of_predictions_with_options(options: dict[str, Any]) -> None:
         estimator_checks.check_estimators_pickle,
     ):
         check("FNNClassifier", FNNClassifier(**options))
+
+
+def test_the_check_that_needs_a_setting_of_scipy() -> None:
+    """It is skipped unless SCIPY_ARRAY_API is set when scipy is imported."""
+    code = (
+        "from sklearn.utils.estimator_checks import check_array_api_input; from fastfnn import FNNClassifier; "
+        "check_array_api_input('FNNClassifier', FNNClassifier(), 'numpy', expect_only_array_outputs=False)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
