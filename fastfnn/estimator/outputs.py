@@ -5,6 +5,7 @@ Two classes are trained with one output unit, the logit of the second class, as 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fastfnn.errors import DataError
 from fastfnn.parameters import BATCHNORM_TENSORS, Parameters, initialise
 
 Array = NDArray[Any]
+IDENTITY = {"scale": 1.0, "shift": 0.0, "running_mean": 0.0, "running_variance": 1.0}  # of batch norm
 
 
 def output_units(n_classes: int) -> int:
@@ -31,30 +33,36 @@ def starting_parameters(
     Raises:
         DataError: when these do not have the shapes that the estimator's parameters and the data ask for.
     """
-    drawn = initialise(config, data.n_features, output_units(data.n_classes), seed)
+    outputs = output_units(data.n_classes)
     if not goes_on:
-        return drawn
-    weights = _matched(estimator.coefs_, drawn.weights, "coefs_")
-    biases = _matched(getattr(estimator, "intercepts_", []), drawn.biases, "intercepts_")
-    known = getattr(estimator, "_batchnorm", {})
-    if _shapes(known.get("scale", [])) != _shapes(drawn.scale):
-        known = {kind: getattr(drawn, kind) for kind in BATCHNORM_TENSORS}
-    normalised = {kind: [array.astype(config.dtype) for array in arrays] for kind, arrays in known.items()}
-    return Parameters(weights, biases, **normalised)
+        return initialise(config, data.n_features, outputs, seed)
+    sizes = [data.n_features, *config.hidden, outputs]
+    weights = _matched(estimator, "coefs_", list(pairwise(sizes)), config.dtype)
+    biases = _matched(estimator, "intercepts_", [(units,) for units in sizes[1:]], config.dtype)
+    return Parameters(weights, biases, **_batchnorm_of(estimator, config))
 
 
-def _matched(given: Any, like: list[Array], name: str) -> list[Array]:
-    """Copies in the dtype of the network."""
-    if _shapes(given) != _shapes(like):
-        raise DataError(f"{name}: expected arrays of shapes {_shapes(like)}, found {_shapes(given)}")
-    arrays = [np.array(array, expected.dtype) for array, expected in zip(given, like, strict=True)]
+def _matched(estimator: Any, name: str, shapes: list[tuple[int, ...]], dtype: str) -> list[Array]:
+    """Copies of the arrays of an attribute, in the dtype of the network."""
+    arrays = [np.array(array, dtype) for array in getattr(estimator, name, [])]
+    if _shapes(arrays) != shapes:
+        raise DataError(f"{name}: expected arrays of shapes {shapes}, found {_shapes(arrays)}")
     if not all(np.isfinite(array).all() for array in arrays):
         raise DataError(f"{name}: expected finite numbers, found NaN or infinity")
     return arrays
 
 
-def _shapes(arrays: Any) -> list[tuple[int, ...]]:
-    return [np.shape(array) for array in arrays]
+def _batchnorm_of(estimator: Any, config: NetworkConfig) -> dict[str, list[Array]]:
+    """Those of the last fit, or the identity where that was without batch norm or had other layers."""
+    hidden = config.hidden if config.batchnorm != "off" else ()
+    known: dict[str, list[Array]] = getattr(estimator, "_batchnorm", {})
+    if _shapes(known.get("scale", [])) == [(units,) for units in hidden]:
+        return {kind: [array.astype(config.dtype) for array in arrays] for kind, arrays in known.items()}
+    return {kind: [np.full(units, value, config.dtype) for units in hidden] for kind, value in IDENTITY.items()}
+
+
+def _shapes(arrays: list[Array]) -> list[tuple[int, ...]]:
+    return [array.shape for array in arrays]
 
 
 def batchnorm_tensors(parameters: Parameters) -> dict[str, list[Array]]:
