@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastfnn.config import EarlyStopping, NetworkConfig, SweepConfig, TrainingConfig
     from fastfnn.data import Dataset, load_dataset
     from fastfnn.errors import ConfigError, DataError, FastfnnError, StoreError
+    from fastfnn.estimator import FNNClassifier
     from fastfnn.network import Network
     from fastfnn.results import Evaluation, History, TrainingResult
     from fastfnn.sweeps.runner import run_sweep
@@ -26,6 +27,7 @@ _HOMES = {
     "config": ("EarlyStopping", "NetworkConfig", "SweepConfig", "TrainingConfig"),
     "data": ("Dataset", "load_dataset"),
     "errors": ("ConfigError", "DataError", "FastfnnError", "StoreError"),
+    "estimator": ("FNNClassifier",),
     "network": ("Network",),
     "results": ("Evaluation", "History", "TrainingResult"),
     "sweeps.runner": ("run_sweep",),
@@ -39,6 +41,7 @@ __all__ = [
     "Dataset",
     "EarlyStopping",
     "Evaluation",
+    "FNNClassifier",
     "FastfnnError",
     "History",
     "Network",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -44,19 +45,28 @@ def targets_of(split: Split) -> Targets:
 class KernelEngine:
     """Runs stretches of steps in compiled code."""
 
-    def __init__(self, data: Dataset, config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        config: TrainingConfig,
+        parameters: Parameters | None = None,
+        moments: Sequence[Parameters] = (),
+    ) -> None:
+        """Starts from `parameters` and the optimiser's `moments`, or else from the weights that the seed draws."""
         self.data, self.config = data, config
         started = time.perf_counter()
         splits = [split for split in (data.train, data.validation, data.test) if split]
         order = order_of_features(data, config.input)
         rows = {id(split): rows_of_split(data, split, order, config.dtype) for split in splits}
         self.load_seconds = time.perf_counter() - started
-        parameters = initialise(config, data.n_features, data.n_classes, config.seed)
+        parameters = parameters or initialise(config, data.n_features, data.n_classes, config.seed)
         batch_size = min(config.batch_size, len(data.train))
         block = TRAINING_BLOCK if config.batchnorm == "off" else config.batchnorm_group or batch_size
         self.network = PackedNetwork(
             parameters, config, order, block=block, batch_size=batch_size, moments=MOMENTS[config.optimizer]
         )
+        if moments:
+            self.network.put_moments(moments)
         self.settings = settings_of(config, data.scale, training=True)
         self.evaluation_settings = self.settings._replace(training=False)
         # Inputs hold but their addresses.
@@ -135,11 +145,15 @@ class KernelEngine:
     def squared_weights(self) -> float:
         """The sum of squared weights, in float64."""
         with np.errstate(over="ignore"):  # an infinite penalty is a diverged run
-            return float(sum(np.sum(np.square(w, dtype=np.float64)) for w in self.network.parameters().weights))
+            return self.network.squared_weights()
 
     def parameters(self) -> Parameters:
         """A copy of the parameters."""
         return self.network.parameters()
+
+    def moments(self) -> list[Parameters]:
+        """Copies of the optimiser's moments, each in the shape of the parameters."""
+        return self.network.moments()
 
     def _state_buffers(self) -> dict[str, Array]:
         names = ("parameters", "first_moment", "second_moment", "running", "factor")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -83,7 +85,8 @@ class PackedNetwork:
             counters=np.zeros(lanes, np.uint32),
             factor=np.ones(1),
         )
-        self._put(parameters)
+        self._put(parameters, self.buffers.parameters)
+        fill(self._running_views(), parameters)
 
     def _scratch(self) -> Array:
         lanes = lanes_of(self.dtype)
@@ -99,28 +102,33 @@ class PackedNetwork:
         """The same memory, but what a thread needs for itself."""
         return self.buffers._replace(scratch=self._scratch(), counters=np.zeros_like(self.buffers.counters))
 
-    def _views(self) -> dict[str, Array]:
-        """Every tensor as a view of the buffers, but for the first layer's weights, which lie in two parts."""
-        layout, buffers = self.layout, self.buffers
+    def _views(self, buffer: Array) -> dict[str, Array]:
+        """The trained tensors in a buffer as views of it, but for the first layer's weights, which lie in parts."""
+        layout = self.layout
         views = {}
         for number, (fan_in, fan_out) in enumerate(pairwise(layout.units)):
             layer = number + 1
             if number:
                 at, stride = layout.weights[number], layout.row_widths[layer]
-                matrix = buffers.parameters[at : at + fan_in * stride].reshape(fan_in, stride)
-                views[f"weights.{layer}"] = matrix[:, :fan_out]
-            places = {"biases": (buffers.parameters, layout.biases)}
+                views[f"weights.{layer}"] = buffer[at : at + fan_in * stride].reshape(fan_in, stride)[:, :fan_out]
+            places = {"biases": layout.biases}
             if number < len(layout.scale):
-                places |= {"scale": (buffers.parameters, layout.scale), "shift": (buffers.parameters, layout.shift)}
-                places |= {"running_mean": (buffers.running, layout.running_mean)}
-                places |= {"running_variance": (buffers.running, layout.running_variance)}
-            for kind, (buffer, offsets) in places.items():
+                places |= {"scale": layout.scale, "shift": layout.shift}
+            for kind, offsets in places.items():
                 views[f"{kind}.{layer}"] = buffer[offsets[number] : offsets[number] + fan_out]
         return views
 
-    def _first_layer_parts(self) -> tuple[Array, Array, Array]:
+    def _running_views(self) -> dict[str, Array]:
+        """The running statistics as views of their buffer."""
+        layout, running, views = self.layout, self.buffers.running, {}
+        for kind, offsets in {"running_mean": layout.running_mean, "running_variance": layout.running_variance}.items():
+            for layer, at in enumerate(offsets, start=1):
+                views[f"{kind}.{layer}"] = running[at : at + layout.units[layer]]
+        return views
+
+    def _first_layer_parts(self, buffer: Array) -> tuple[Array, Array, Array]:
         """The first layer's weights: of dense features (D, H), then of the others in two parts, (K - D, width)."""
-        layout, parameters, dense = self.layout, self.buffers.parameters, self.order.dense
+        layout, dense = self.layout, self.order.dense
         units, listed = layout.units[1], len(self.order.features) - dense
         parts = []
         for at, rows, columns in (
@@ -128,29 +136,69 @@ class PackedNetwork:
             (layout.weights[0], listed, layout.main_width),
             (layout.tail_weights, listed, layout.tail_width),
         ):
-            parts.append(parameters[at : at + rows * columns].reshape(rows, columns))
+            parts.append(buffer[at : at + rows * columns].reshape(rows, columns))
         return parts[0][:, :dense].T, parts[1], parts[2]
 
-    def _put(self, parameters: Parameters) -> None:
-        for name, array in parameters.tensors().items():
-            if name != "weights.1":
-                self._views()[name][...] = array
+    def _put(self, parameters: Parameters, buffer: Array) -> None:
+        """Writes the trained tensors into a buffer."""
+        fill(self._views(buffer), parameters)
         weights = parameters.weights[0][self.order.features]
-        of_dense, main, tail = self._first_layer_parts()
+        of_dense, main, tail = self._first_layer_parts(buffer)
         of_dense[...] = weights[: self.order.dense]
         listed, units = weights[self.order.dense :], weights.shape[1]
         main[:, : min(units, main.shape[1])] = listed[:, : main.shape[1]]
         tail[:, : max(0, units - main.shape[1])] = listed[:, main.shape[1] :]
 
+    def _taken(self, buffer: Array) -> dict[str, Array]:
+        """A copy of the trained tensors in a buffer."""
+        tensors = {name: view.copy() for name, view in self._views(buffer).items()}
+        of_dense, *of_listed = self._first_layer_parts(buffer)
+        stored = np.vstack((of_dense, np.hstack(of_listed)[:, : self.layout.units[1]]))
+        tensors["weights.1"] = np.empty_like(stored)
+        tensors["weights.1"][self.order.features] = stored
+        return tensors
+
     def parameters(self) -> Parameters:
         """A copy of the parameters."""
-        tensors = {name: view.copy() for name, view in self._views().items()}
-        of_dense, *of_listed = self._first_layer_parts()
-        stored = np.vstack((of_dense, np.hstack(of_listed)[:, : self.layout.units[1]]))
-        weights = np.empty_like(stored)
-        weights[self.order.features] = stored * stored.dtype.type(self.buffers.factor[0])
-        tensors["weights.1"] = weights
+        tensors = self._taken(self.buffers.parameters)
+        tensors["weights.1"] *= tensors["weights.1"].dtype.type(self.buffers.factor[0])
+        tensors |= {name: view.copy() for name, view in self._running_views().items()}
         return Parameters.from_tensors(tensors, len(self.layout.weights))
+
+    @cached_property
+    def _weights(self) -> tuple[list[Array], list[Array]]:
+        """The weights of the first layer, but for its factor, and those of the others, as views."""
+        of_dense, main, tail = self._first_layer_parts(self.buffers.parameters)
+        units, width = self.layout.units[1], self.layout.main_width
+        views = self._views(self.buffers.parameters)
+        parts = (of_dense, main[:, : min(units, width)], tail[:, : max(0, units - width)])
+        first = [part for part in parts if part.size]
+        return first, [view for name, view in views.items() if name.startswith("weights")]
+
+    def squared_weights(self) -> float:
+        """The sum of squared weights, in float64."""
+        first, later = (sum(float(np.sum(np.square(w, dtype=np.float64))) for w in part) for part in self._weights)
+        return first * float(self.buffers.factor[0]) ** 2 + later
+
+    def _moment_buffers(self) -> list[Array]:
+        return [buffer for buffer in (self.buffers.first_moment, self.buffers.second_moment) if len(buffer)]
+
+    def moments(self) -> list[Parameters]:
+        """Copies of the optimiser's moments, each in the shape of the parameters."""
+        layers = len(self.layout.weights)
+        return [Parameters.from_tensors(self._taken(buffer), layers) for buffer in self._moment_buffers()]
+
+    def put_moments(self, moments: Sequence[Parameters]) -> None:
+        """Goes on from the `moments` of a network of the same shape."""
+        for moment, buffer in zip(moments, self._moment_buffers(), strict=True):
+            self._put(moment, buffer)
+
+
+def fill(views: dict[str, Array], parameters: Parameters) -> None:
+    """Writes the tensors of these names into their views."""
+    tensors = parameters.tensors()
+    for name, view in views.items():
+        view[...] = tensors[name]
 
 
 def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) -> Settings:

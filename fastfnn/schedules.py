@@ -32,6 +32,8 @@ def learning_rates(config: TrainingConfig, steps_per_epoch: int, first: int, las
 
     During the warm-up, step s of W has (s + 1) / W of the scheduled rate; the cosine begins after it.
     """
+    if config.lr_schedule == "constant" and config.warmup_epochs == 0:
+        return np.full(last - first, config.base_learning_rate)
     step = np.arange(first, last, dtype=np.float64)
     warmup = round(config.warmup_epochs * steps_per_epoch)
     total = config.epochs * steps_per_epoch

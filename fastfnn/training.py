@@ -117,6 +117,12 @@ def check_fits(data: Dataset, config: TrainingConfig) -> None:
         )
 
 
+def steps_at_once(data: Dataset, config: TrainingConfig) -> int:
+    """The most steps between two returns to the interpreter."""
+    sizes = [data.n_features, *config.hidden, data.n_classes]
+    return math.ceil(WORK_PER_STRETCH / (config.batch_size * sum(k * h for k, h in pairwise(sizes))))
+
+
 class Loop:
     """One run in progress."""
 
@@ -198,9 +204,7 @@ class Loop:
             events.append(self.config.evaluate_every)
         if self.rule:
             events.append(self.rule.config.every)
-        sizes = [self.data.n_features, *self.config.hidden, self.data.n_classes]
-        work = self.config.batch_size * sum(k * h for k, h in pairwise(sizes))
-        return min(math.ceil(WORK_PER_STRETCH / work), *(every - self.step % every for every in events))
+        return min(steps_at_once(self.data, self.config), *(every - self.step % every for every in events))
 
     def _after_stretch(self) -> bool:
         """Evaluates, records and checks what is due at this step; true when the stopping rule says stop."""

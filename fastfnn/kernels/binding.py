@@ -128,6 +128,7 @@ def make_activate_backward(activation: int) -> Function:
     return activate_backward
 
 
+@cache
 def pointer(dtype: Any) -> Any:
     """Numba's type of a pointer to values of a NumPy dtype."""
     return types.CPointer(from_dtype(np.dtype(dtype)))

@@ -32,19 +32,26 @@ def softmax_cross_entropy(workspace, logits_at, classes, targets, order, positio
 
     Returns the weighted sum of the examples' cross-entropies, by log-sum-exp about the largest logit, and the number of
     examples whose largest logit is their label's (the first of equal ones counts).
+
+    One unit alone is the logit of the second of two classes; that of the first one is 0.
     """
     lanes = len(like)
     label = load_labels(targets.labels, order, position, count, scratch, like)
-    best = load(workspace, logits_at, like)
+    first = 1 if classes == 1 else 0  # the class of the first unit
+    best = like
+    if first == 0:
+        best = load(workspace, logits_at, like)
     best_class = like
     of_label = best
-    for c in range(1, classes):
+    for c in range(1 - first, classes):
         z = load(workspace, logits_at + c * lanes, like)
         better = greater(z, best)
         best = where(better, z, best)
-        best_class = where(better, splat(c, like), best_class)
-        of_label = where(equal(label, splat(c, like)), z, of_label)
+        best_class = where(better, splat(c + first, like), best_class)
+        of_label = where(equal(label, splat(c + first, like)), z, of_label)
     sums = like
+    if first == 1:
+        sums = exp(like - best)
     for c in range(classes):
         e = exp(load(workspace, logits_at + c * lanes, like) - best)
         store(e, workspace, logits_at + c * lanes)
@@ -56,7 +63,7 @@ def softmax_cross_entropy(workspace, logits_at, classes, targets, order, positio
     scale = weights / sums
     for c in range(classes):
         softmax = load(workspace, logits_at + c * lanes, like) * scale
-        target = where(equal(label, splat(c, like)), weights, like)
+        target = where(equal(label, splat(c + first, like)), weights, like)
         store(where(is_example, softmax - target, like), workspace, logits_at + c * lanes)
     correct = total(where(equal(label, best_class), splat(1, like), like))
     losses = sum_of_losses(sums, of_label - best, count, scratch)

@@ -16,9 +16,11 @@ from scipy.sparse import csr_matrix
 from fastfnn import reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
+from fastfnn.engine import KernelEngine
 from fastfnn.kernels import Share
 from fastfnn.parameters import Parameters
 from fastfnn.rows import densities, order_by_density, order_of_features
+from fastfnn.stretch import Stretch
 from fastfnn.training import train
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-4}
@@ -171,3 +173,23 @@ def test_divergence_is_seen(optimizer: str) -> None:
     fast, slow = train(data, config), reference.train(data, config)
     assert fast.status == slow.status == "diverged"
     assert fast.steps == slow.steps
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_output_unit_is_the_logit_of_the_second_class(weighted: bool) -> None:
+    """One step of logistic regression, from a loss and a gradient that are written out."""
+    rng = np.random.default_rng(2)
+    X, labels, weights = rng.normal(size=(20, 4)), rng.integers(0, 2, 20), rng.random(20)
+    data = Dataset.from_arrays(X, labels, validation=None, sample_weight=weights if weighted else None)
+    shares = weights / weights.sum() if weighted else np.full(20, 1 / 20)
+    w, b = rng.normal(size=(4, 1)), rng.normal(size=1)
+    config = TrainingConfig(hidden=(), batch_size=20, dtype="float64")
+    engine = KernelEngine(data, config, Parameters([w], [b]))
+    probabilities = 1 / (1 + np.exp(-(X @ w + b)[:, 0]))
+    loss, accuracy = engine.evaluate(data.train)
+    assert loss == pytest.approx(-(shares * np.log(np.where(labels, probabilities, 1 - probabilities))).sum())
+    assert accuracy == np.mean((probabilities > 0.5) == labels)
+    engine.run(Stretch(data.train.indices, 0, 1, 0, np.array([0.3]), np.empty(0, np.uint32)))
+    dz = shares * (probabilities - labels)
+    np.testing.assert_allclose(engine.parameters().weights[0][:, 0], w[:, 0] - 0.3 * X.T @ dz, rtol=1e-12)
+    np.testing.assert_allclose(engine.parameters().biases[0], b - 0.3 * dz.sum(), rtol=1e-12)
