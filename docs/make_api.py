@@ -38,7 +38,8 @@ def make(folder: Path) -> list[str]:
     """Writes the pages, and returns the names of the modules."""
     modules = public_modules()
     pdoc.render.configure(docformat="google", footer_text=f"fastfnn {fastfnn.__version__}", show_source=False)
-    pdoc.pdoc(*modules, output_directory=folder)
+    with_their_package = {f"fastfnn.{name}" for name in fastfnn.__all__}
+    pdoc.pdoc(*(name for name in modules if name not in with_their_package), output_directory=folder)
     return modules
 
 
