@@ -35,7 +35,8 @@ def test_same_batch_sizes() -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_milliseconds(row: str) -> None:
     """The minimum, which stands first in a cell of the page."""
-    assert README[row] == [f"{float(cell.split()[0]):.0f}" for cell in MEASURED[ROWS[row]]]
+    measured = [float(cell.split()[0]) for cell in MEASURED[ROWS[row]]]
+    assert [float(cell) for cell in README[row]] == pytest.approx(measured, abs=0.501)  # 146.5 is 146 or 147
 
 
 @pytest.mark.parametrize("row", FASTER)
