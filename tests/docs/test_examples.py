@@ -18,6 +18,7 @@ from fastfnn.errors import ConfigError
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 SHOWN = {"text", "html", ""}  # languages of blocks that are only looked at
+OPTIONAL = {"torch"}  # too large to be required of everyone who runs the tests
 EXTRA = re.compile(r"\[([\w,]+)\]")
 
 
@@ -95,11 +96,16 @@ def problem(kind: type[Config], text: str) -> str | None:
 
 
 def run_python(block: Block, page: Path, names: dict[str, Any]) -> None:
-    """Runs a snippet; tracebacks show the line of the page."""
+    """Runs a snippet, as far as it needs nothing that is not installed; tracebacks show the line of the page."""
     code = "\n" * (block.line - 1) + block.text
-    exec(compile(code, str(page), "exec"), names)
+    try:
+        exec(compile(code, str(page), "exec"), names)
+    except ModuleNotFoundError as error:
+        if error.name not in OPTIONAL:
+            raise
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # a page may train for few epochs
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_everything_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
