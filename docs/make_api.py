@@ -2,6 +2,8 @@
 
     python docs/make_api.py             # `make docs`: docs/api/index.html and a page for each public module
     python docs/make_api.py --out DIR
+
+Which modules: `public_modules`.
 """
 
 from __future__ import annotations
