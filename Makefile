@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep benchmark test check format clean
+.PHONY: help sweep benchmark test check format docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -49,5 +49,8 @@ format: $(VENV)/.developing ## formats the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.developing ## the pages of the Python API, from the docstrings (docs/api/index.html)
+	$(BIN)/python docs/make_api.py
+
 clean: ## removes the environment and what tools left behind
-	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build docs/api *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
