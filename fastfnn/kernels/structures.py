@@ -184,6 +184,16 @@ class Buffers(NamedTuple):
     factor: NDArray[np.float64]  # (1,) the first layer's weights are this times what is stored
 
 
+class Statistics(NamedTuple):
+    """How batch norm normalises in training."""
+
+    epsilon: float
+    on_deviation: bool  # whether epsilon is added to the standard deviation, else to the variance
+    unbiased: bool  # whether the variance is divided by the number of examples less one
+    affine: bool  # whether scale and shift are trained
+    unchanged: bool  # whether the gradient is passed on as if there were no normalisation
+
+
 class Settings(NamedTuple):
     """The options of a run, as numbers."""
 
@@ -192,6 +202,7 @@ class Settings(NamedTuple):
     batch_size: int
     activation: int
     batchnorm: int
+    statistics: Statistics
     optimizer: int
     momentum: float
     beta1: float
