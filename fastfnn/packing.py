@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastfnn import kernels
 from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Buffers, Inputs, Layout, Rows, Settings, Share
+from fastfnn.kernels.batchnorm import EPSILON
 from fastfnn.kernels.memory import aligned_zeros, read_only
 from fastfnn.kernels.structures import (
     ADAM,
@@ -27,6 +28,7 @@ from fastfnn.kernels.structures import (
     RELU,
     SGD,
     TANH,
+    Statistics,
 )
 from fastfnn.layout import lanes_of, make_layout, most_tiles, panels
 from fastfnn.parameters import Parameters
@@ -85,8 +87,7 @@ class PackedNetwork:
             counters=np.zeros(lanes, np.uint32),
             factor=np.ones(1),
         )
-        self._put(parameters, self.buffers.parameters)
-        fill(self._running_views(), parameters)
+        self.put(parameters)
 
     def _scratch(self) -> Array:
         lanes = lanes_of(self.dtype)
@@ -138,6 +139,12 @@ class PackedNetwork:
         ):
             parts.append(buffer[at : at + rows * columns].reshape(rows, columns))
         return parts[0][:, :dense].T, parts[1], parts[2]
+
+    def put(self, parameters: Parameters) -> None:
+        """Replaces the parameters."""
+        self.buffers.factor[0] = 1
+        self._put(parameters, self.buffers.parameters)
+        fill(self._running_views(), parameters)
 
     def _put(self, parameters: Parameters, buffer: Array) -> None:
         """Writes the trained tensors into a buffer."""
@@ -212,6 +219,7 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
         rectified=options.activation == "relu",
         activation=kernels.bind_activation(ACTIVATION_CODES[options.activation], options.dtype),
         batchnorm=BATCHNORM_CODES[options.batchnorm],
+        statistics=Statistics(EPSILON, on_deviation=False, unbiased=False, affine=True, unchanged=False),
         optimizer=OPTIMIZER_CODES[options.optimizer],
         momentum=options.momentum,
         beta1=options.adam_beta1,
