@@ -162,7 +162,8 @@ class FNNClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: (N, K) dense or sparse.
             y: (N,) labels.
-            sample_weight: (N,) a row of weight 2 counts as two rows, one of weight 0 as none.
+            sample_weight: (N,) a row of weight 2 counts as two rows, one of weight 0 as none; scores and the
+                statistics of batch norm count each row once.
             validation: (X, y) of a validation set, of which score and cost are recorded each epoch, and which early
                 stopping uses instead of rows of X.
 
