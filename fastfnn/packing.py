@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastfnn import kernels
 from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Buffers, Inputs, Layout, Rows, Settings, Share
+from fastfnn.kernels.batchnorm import EPSILON
 from fastfnn.kernels.memory import aligned_zeros, read_only
 from fastfnn.kernels.structures import (
     ADAM,
@@ -27,6 +28,7 @@ from fastfnn.kernels.structures import (
     RELU,
     SGD,
     TANH,
+    Statistics,
 )
 from fastfnn.layout import lanes_of, make_layout, most_tiles, panels
 from fastfnn.parameters import Parameters
@@ -212,6 +214,7 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
         rectified=options.activation == "relu",
         activation=kernels.bind_activation(ACTIVATION_CODES[options.activation], options.dtype),
         batchnorm=BATCHNORM_CODES[options.batchnorm],
+        statistics=Statistics(EPSILON, on_deviation=False, unbiased=False, affine=True, unchanged=False),
         optimizer=OPTIMIZER_CODES[options.optimizer],
         momentum=options.momentum,
         beta1=options.adam_beta1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import at, first_lane, fma, load, splat, sqrt, store, total
 
-EPSILON = 1e-5
+EPSILON = 1e-5  # added to the variance, unless the settings say otherwise
 MOMENTUM = 0.9
 
 
@@ -18,8 +18,37 @@ def update_running(running, position, value):
 
 
 @kernel
+def degrees_of_freedom(count, statistics):
+    """What the sum of squares is divided by to give the variance."""
+    return count - 1 if statistics.unbiased else count
+
+
+@kernel
+def inverse_deviation(variance, statistics, like):
+    """One over what values are divided by."""
+    epsilon = splat(statistics.epsilon, like)
+    if statistics.on_deviation:
+        return splat(1, like) / (sqrt(variance) + epsilon)
+    return splat(1, like) / sqrt(variance + epsilon)
+
+
+@kernel
 def forward_unit(
-    workspace, z_at, y_at, normalised_at, tile, tiles, count, mask_at, scale, shift, running, mean_at, variance_at, like
+    workspace,
+    z_at,
+    y_at,
+    normalised_at,
+    tile,
+    tiles,
+    count,
+    mask_at,
+    scale,
+    shift,
+    running,
+    mean_at,
+    variance_at,
+    statistics,
+    like,
 ):
     """Normalises one unit over the `count` examples of a block and returns one over its standard deviation."""
     lanes = len(like)
@@ -33,8 +62,8 @@ def forward_unit(
         centred = (load(workspace, z_at + t * tile, like) - mean) * load(workspace, mask_at + t * lanes, like)
         squares = fma(centred, centred, squares)
         store(centred, workspace, normalised_at + t * tile)
-    variance = splat(total(squares), like) / n
-    inverse = splat(1, like) / sqrt(variance + splat(EPSILON, like))
+    variance = splat(total(squares), like) / splat(degrees_of_freedom(count, statistics), like)
+    inverse = inverse_deviation(variance, statistics, like)
     factor, offset = splat(scale, like), splat(shift, like)
     for t in range(tiles):
         normalised = load(workspace, normalised_at + t * tile, like) * inverse
@@ -46,7 +75,7 @@ def forward_unit(
 
 
 @kernel
-def forward(block, layout, buffers, layer, z_at, y_at, tiles, like):
+def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
     """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics."""
     workspace, parameters = buffers.workspace, buffers.parameters
     lanes = len(like)
@@ -67,12 +96,27 @@ def forward(block, layout, buffers, layer, z_at, y_at, tiles, like):
             buffers.running,
             layout.running_mean[layer - 1] + unit,
             layout.running_variance[layer - 1] + unit,
+            statistics,
             like,
         )
 
 
 @kernel
-def backward_unit(workspace, dy_at, normalised_at, tile, tiles, count, mask_at, scale, inverse, like):
+def slope_of(dscale, inverse, count, statistics):
+    """How much of the gradient is along the normalised values.
+
+    Where epsilon is added to the deviation, the divisor of the values moves as the deviation does, and not as itself.
+    """
+    slope = dscale / degrees_of_freedom(count, statistics)
+    if statistics.on_deviation:
+        divisor = 1 / inverse
+        deviation = divisor - statistics.epsilon
+        return slope * divisor / deviation if deviation > 0 else slope * 0
+    return slope
+
+
+@kernel
+def backward_unit(workspace, dy_at, normalised_at, tile, tiles, count, mask_at, scale, inverse, statistics, like):
     """dy becomes dz for one unit; returns the gradients of scale and shift."""
     lanes = len(like)
     n = splat(count, like)
@@ -82,7 +126,7 @@ def backward_unit(workspace, dy_at, normalised_at, tile, tiles, count, mask_at, 
         products = fma(dy, load(workspace, normalised_at + t * tile, like), products)
         sums = sums + dy
     dscale, dshift = total(products), total(sums)
-    slope, mean = splat(dscale, like) / n, splat(dshift, like) / n
+    slope, mean = splat(slope_of(dscale, inverse, count, statistics), like), splat(dshift, like) / n
     factor = splat(scale, like) * splat(inverse, like)
     for t in range(tiles):
         normalised = load(workspace, normalised_at + t * tile, like)
@@ -92,7 +136,7 @@ def backward_unit(workspace, dy_at, normalised_at, tile, tiles, count, mask_at, 
 
 
 @kernel
-def backward(block, layout, buffers, layer, dy_at, tiles, like):
+def backward(block, layout, buffers, statistics, layer, dy_at, tiles, like):
     """The gradient through the normalisation of a layer, in place; gradients of scale and shift."""
     workspace, gradients = buffers.workspace, buffers.gradients
     lanes = len(like)
@@ -107,8 +151,11 @@ def backward(block, layout, buffers, layer, dy_at, tiles, like):
             layout.lane_mask + block.tile * lanes,
             at(buffers.parameters, layout.scale[layer - 1] + unit),
             at(workspace, layout.deviations[layer] + unit),
+            statistics,
             like,
         )
+        if not statistics.affine:
+            continue
         scale_at, shift_at = layout.scale[layer - 1] + unit, layout.shift[layer - 1] + unit
         if block.tile > 0:  # the first block of a batch sets the gradients, later ones add
             dscale += gradients[scale_at]

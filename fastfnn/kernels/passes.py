@@ -165,7 +165,7 @@ def normalise(block, layout, buffers, settings, layer, like):
         activate(buffers.workspace, z_at, vectors, settings, like)
     if settings.training:
         set_lane_mask(block, layout, buffers, like)
-        batchnorm.forward(block, layout, buffers, layer, z_at, a_at, tiles, like)
+        batchnorm.forward(block, layout, buffers, settings.statistics, layer, z_at, a_at, tiles, like)
     else:
         batchnorm.inference(layout, buffers, layer, z_at, a_at, tiles, like)
     if settings.batchnorm == BATCHNORM_BEFORE:
@@ -284,11 +284,12 @@ def backward_activation(block, layout, buffers, settings, keys, layer, da_at, li
     if settings.dropout_thresholds[layer - 1] > 0 and (after or not settings.rectified):
         drop(block, layout.gradients[layer], layout, buffers, settings, keys, layer, like)
     if after:
-        batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)
+        if not settings.statistics.unchanged:
+            batchnorm.backward(block, layout, buffers, settings.statistics, layer, da_at, tiles, like)
         a_at, scale = layout.unnormalised[layer] + shift, 1.0
     if settings.rectified:
         activations.relu_backward(workspace, da_at, a_at, vectors, scale, like)
     else:
         call_address(settings.activation[1], (address(workspace), da_at, a_at, vectors, np.float64(scale)))
     if settings.batchnorm == BATCHNORM_BEFORE:
-        batchnorm.backward(block, layout, buffers, layer, da_at, tiles, like)
+        batchnorm.backward(block, layout, buffers, settings.statistics, layer, da_at, tiles, like)

@@ -184,6 +184,16 @@ class Buffers(NamedTuple):
     factor: NDArray[np.float64]  # (1,) the first layer's weights are this times what is stored
 
 
+class Statistics(NamedTuple):
+    """How batch norm normalises in training."""
+
+    epsilon: float
+    on_deviation: bool  # whether epsilon is added to the standard deviation, else to the variance
+    unbiased: bool  # whether the variance is divided by the number of examples less one
+    affine: bool  # whether scale and shift are trained
+    unchanged: bool  # whether the gradient is passed on as if there were no normalisation
+
+
 class Settings(NamedTuple):
     """The options of a run, as numbers."""
 
@@ -193,6 +203,7 @@ class Settings(NamedTuple):
     rectified: bool  # whether the activation is ReLU
     activation: Any  # (2,) addresses of the forward and the backward function of another one; see `binding`
     batchnorm: int
+    statistics: Statistics
     optimizer: int
     momentum: float
     beta1: float

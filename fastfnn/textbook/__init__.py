@@ -17,6 +17,7 @@ from fastfnn.textbook.backward import (
     softmax_backward,
 )
 from fastfnn.textbook.cost import Predict, compute_cost
+from fastfnn.textbook.curves import Curves
 from fastfnn.textbook.forward import (
     L_model_forward,
     apply_batchnorm,
@@ -26,17 +27,22 @@ from fastfnn.textbook.forward import (
     softmax,
 )
 from fastfnn.textbook.initialisation import initialize_parameters
+from fastfnn.textbook.model import L_layer_model
 from fastfnn.textbook.options import Batchnorm, Dropout, Logarithm, Stopping
+from fastfnn.textbook.splits import split_columns, split_validation
 
 linear_backward = Linear_backward
 update_parameters = Update_parameters
 predict = Predict
 l_model_forward = L_model_forward
 l_model_backward = L_model_backward
+l_layer_model = L_layer_model
 
 __all__ = [
     "Batchnorm",
+    "Curves",
     "Dropout",
+    "L_layer_model",
     "L_model_backward",
     "L_model_forward",
     "Linear_backward",
@@ -47,6 +53,7 @@ __all__ = [
     "apply_batchnorm",
     "compute_cost",
     "initialize_parameters",
+    "l_layer_model",
     "l_model_backward",
     "l_model_forward",
     "linear_activation_backward",
@@ -58,5 +65,7 @@ __all__ = [
     "relu_backward",
     "softmax",
     "softmax_backward",
+    "split_columns",
+    "split_validation",
     "update_parameters",
 ]

@@ -6,6 +6,7 @@ Shapes: K features in, H units out, m examples; examples are columns.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -79,7 +80,7 @@ def scratch(features: int) -> Array:
     return memory
 
 
-def layers_of(parameters: dict[str, Any]) -> int:
+def layers_of(parameters: Mapping[str, Any]) -> int:
     """How many layers a dictionary of parameters has.
 
     Raises:

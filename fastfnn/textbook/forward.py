@@ -66,9 +66,7 @@ def softmax(Z: ArrayLike) -> tuple[Array, Array]:
     return A, Z
 
 
-def linear_activation_forward(
-    A_prev: ArrayLike, W: ArrayLike, B: ArrayLike, activation: str
-) -> tuple[Array, Cache]:
+def linear_activation_forward(A_prev: ArrayLike, W: ArrayLike, B: ArrayLike, activation: str) -> tuple[Array, Cache]:
     """A layer: the linear map and then "relu" or "softmax"; returns A and the cache (linear cache, Z).
 
     Raises:

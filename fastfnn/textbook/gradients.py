@@ -53,8 +53,9 @@ def _complete_before(name: str) -> Callable[..., Any]:
     return call
 
 
-COMPLETE = ("__contains__", "__delitem__", "__eq__", "__ior__", "__iter__", "__len__", "__ne__", "__or__", "__repr__")
-COMPLETE += ("__reversed__", "__ror__", "clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault")
-COMPLETE += ("update", "values")
-for _name in COMPLETE:
+SEES_ALL = (
+    "__contains__ __delitem__ __eq__ __ior__ __iter__ __len__ __ne__ __or__ __repr__ __reversed__ __ror__ clear copy "
+    "get items keys pop popitem setdefault update values"
+)
+for _name in SEES_ALL.split():
     setattr(Gradients, _name, _complete_before(_name))

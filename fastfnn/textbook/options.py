@@ -1,15 +1,16 @@
-"""The conventions in which course projects differ, by name; the defaults are the first of each row of the migration page."""
+"""The conventions in which course projects differ, by name, with what most of them do as the defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
 from fastfnn.errors import ConfigError
 
-Randomness: TypeAlias = "None | int | np.random.RandomState | np.random.Generator"
+Generator: TypeAlias = np.random.RandomState | np.random.Generator
+Randomness: TypeAlias = int | Generator | None
 L2Convention = Literal["per_batch", "fixed"]
 
 
@@ -71,7 +72,7 @@ class Dropout:
 
     probability: float
     only_gradient: bool = False
-    random_state: np.random.RandomState | np.random.Generator | None = None
+    random_state: Generator | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability < 1:
@@ -121,10 +122,10 @@ def batchnorm_of(use_batchnorm: bool | Batchnorm) -> Batchnorm | None:
     return Batchnorm() if use_batchnorm else None
 
 
-def generator_of(random_state: Randomness) -> np.random.RandomState | np.random.Generator:
+def generator_of(random_state: Randomness) -> Generator:
     """What draws: for None the stream of `np.random.seed`, for a seed a stream that begins as after seeding with it."""
     if random_state is None:
-        return np.random  # the module has the methods of its hidden generator
-    if isinstance(random_state, np.random.RandomState | np.random.Generator):
-        return random_state
-    return np.random.RandomState(random_state)
+        return cast(Generator, np.random)  # the module has the methods of the generator behind it
+    if isinstance(random_state, int | np.integer):
+        return np.random.RandomState(random_state)
+    return random_state

@@ -3,6 +3,7 @@
 from fastfnn.kernels.columns.elementwise import cross_entropy, gradient_step, relu_backward, softmax
 from fastfnn.kernels.columns.linear import DONE, LEFT, input_gradient, linear, parameter_gradients
 from fastfnn.kernels.columns.listed import PANEL, SCRATCH
+from fastfnn.kernels.columns.pixels import to_pixels
 from fastfnn.kernels.columns.rows import normalise, normalise_backward
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "parameter_gradients",
     "relu_backward",
     "softmax",
+    "to_pixels",
 ]

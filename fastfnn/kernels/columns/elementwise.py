@@ -78,13 +78,8 @@ def cross_entropy(AL, Y, eps, low, high):
             y = Y[c, example]
             if y != 0.0:
                 p = AL[c, example] + eps
-                if p < low:
-                    p = low
-                if p > high:
-                    p = high
-                if p == 0.0:
-                    p = SMALLEST
-                result -= y * math.log(p)
+                p = low if p < low else high if p > high else p  # NaN stays NaN
+                result -= y * math.log(SMALLEST if p == 0.0 else p)
     return result
 
 

@@ -11,11 +11,21 @@ from __future__ import annotations
 from numba import types
 
 from fastfnn.kernels.columns import listed
-from fastfnn.kernels.columns.access import MATRIX, MEMORY, NUMBER, RESULT, compiled_for, flat, has_rows, is_regular, row_stride
+from fastfnn.kernels.columns.access import (
+    MATRIX,
+    MEMORY,
+    NUMBER,
+    RESULT,
+    compiled_for,
+    flat,
+    has_rows,
+    is_regular,
+    row_stride,
+)
 from fastfnn.kernels.columns.listed import Job, Lines
 from fastfnn.kernels.columns.products import Product, WeightGradient, multiply, weight_gradient
-from fastfnn.kernels.columns.tables import Finish, Units
 from fastfnn.kernels.columns.rows import sum_of_row
+from fastfnn.kernels.columns.tables import Finish, Units
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import zeros
 
@@ -106,8 +116,8 @@ def parameter_gradients(dZ, A, dW, db, scratch):
         job = job_of(A, scratch)
         if listed.is_mostly_zeros(job.x, like):
             finish = Finish(1.0 / examples, values, 0, False, values, False)
-            gradients = Units(flat(dW), 0, units, features)
-            return DONE if listed.multiply(job, Units(values, 0, units, stride), gradients, finish, False, like) else LEFT
+            gradients, factors = Units(flat(dW), 0, units, features), Units(values, 0, units, stride)
+            return DONE if listed.multiply(job, factors, gradients, finish, False, like) else LEFT
     if units * features * examples > SMALL or not has_rows(A):
         return LEFT
     product = WeightGradient(

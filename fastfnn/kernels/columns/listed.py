@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastfnn.kernels.columns.access import add_multiple, lowest, nonzeros, size, without_lowest
-from fastfnn.kernels.columns.tables import SQUARE, Finish, Table, Units, clear, fill, spill
+from fastfnn.kernels.columns.tables import SQUARE, Table, Units, clear, fill, spill
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import add_grid, fma_grid, load_grid, prefetch, repeat, zeros_of
 
@@ -214,8 +214,8 @@ def panel(job, source, target, finish, forward, row):
 def multiply(job, source, target, finish, forward, like):
     """Either pass for all units; returns whether what is skipped could not matter."""
     vector = repeat(like, 1)
-    for unit in range(0, source.count, PANEL):
-        count = min(PANEL, source.count - unit)
+    for unit in range(0, source.number, PANEL):
+        count = min(PANEL, source.number - unit)
         vectors = (count + len(like) - 1) // len(like)
         of_panel = Units(source.values, unit, count, source.stride)
         to = Units(target.values, unit, count, target.stride)

@@ -77,10 +77,10 @@ def normalise_backward(dY, Y, deviations, dA, eps_on_deviation, unbiased):
     divisor of the variance; where eps is added to the deviation, it is smaller or larger by s over the deviation alone.
     """
     units, examples = dY.shape
-    like, gradient, values, target = zeros(dA, 64), flat(dY), flat(Y), flat(dA)
+    like, gradient, values = zeros(dA, 64), flat(dY), flat(Y)
     degrees = examples - 1 if unbiased else examples
     for u in range(units):
-        start, y_start, to = u * row_stride(dY), u * row_stride(Y), u * examples
+        start, y_start = u * row_stride(dY), u * row_stride(Y)
         divisor, deviation = deviations[u, 0], deviations[u, 1]
         slope = product_of_rows(gradient, start, values, y_start, examples, like) / degrees
         if eps_on_deviation:

@@ -24,11 +24,11 @@ class Table(NamedTuple):
 
 
 class Units(NamedTuple):
-    """The rows first..first+count-1 of a matrix in C order with `stride` columns."""
+    """The rows first..first+number-1 of a matrix in C order with `stride` columns."""
 
     values: Any
     first: int
-    count: int
+    number: int
     stride: int
 
 
@@ -45,7 +45,7 @@ def fill(units, begin, end, table, like):
     lanes = len(like)
     whole = end - (end - begin) % lanes
     for unit in range(0, table.width, lanes):
-        rows = min(lanes, units.count - unit)
+        rows = min(lanes, units.number - unit)
         for k in range(begin, whole, lanes):
             start = (units.first + unit) * units.stride + k
             to = table.at + (k - begin) * table.width + unit
@@ -53,7 +53,7 @@ def fill(units, begin, end, table, like):
     for k in range(whole, end):
         to = table.at + (k - begin) * table.width
         for unit in range(table.width):
-            exists = unit < units.count
+            exists = unit < units.number
             table.values[to + unit] = at(units.values, (units.first + unit) * units.stride + k) if exists else 0.0
     return is_finite(table.values, table.at, (end - begin) * table.width, like)
 
@@ -82,12 +82,12 @@ class Finish(NamedTuple):
 def spill(table, begin, end, units, finish, like):
     """The rows of a table become the columns begin..end-1 of the units."""
     lanes = len(like)
-    for unit in range(0, units.count, lanes):
+    for unit in range(0, units.number, lanes):
         for k in range(begin, end, lanes):
             count = min(lanes, end - k)
             start = table.at + (k - begin) * table.width + unit
             transpose(table.values, start, table.width, count, table.values, table.square, lanes, like)
-            for u in range(min(lanes, units.count - unit)):
+            for u in range(min(lanes, units.number - unit)):
                 row = units.first + unit + u
                 bias = at(finish.biases, row * finish.biases_stride) if finish.biased else 0.0
                 numbers = load(table.values, table.square + u * lanes, like)
