@@ -167,3 +167,81 @@ def Update_parameters(parameters: dict[str, Array], grads: dict[str, Array], lea
 def Predict(X: Array, Y: Array, parameters: dict[str, Array], use_batchnorm: bool = False) -> float:
     AL, _ = L_model_forward(X, parameters, use_batchnorm)
     return float(np.mean(AL.argmax(axis=0) == Y.argmax(axis=0)))
+
+
+def split_columns(m: int, fraction: float, first: str, random: Any) -> tuple[Array, Array]:
+    order = random.permutation(m)
+    if first == "train":
+        return order[: int((1 - fraction) * m)], order[int((1 - fraction) * m) :]
+    return order[int(fraction * m) :], order[: int(fraction * m)]
+
+
+def should_stop(history: list[tuple[int, float]], stopping: dict[str, Any]) -> bool:
+    """The rules on (step, value to be minimised) of all checks so far."""
+    values, tol = [value for _, value in history], stopping["tol"]
+    if stopping["rule"] == "plateau":
+        return len(values) > 1 and abs(values[-1] - values[-2]) < tol
+    best, best_at = np.inf, 0
+    for number, value in enumerate(values):
+        if value < best - tol:
+            best, best_at = value, number
+    waited = history[-1][0] - history[best_at][0]
+    return bool((waited if stopping["patience_in"] == "steps" else len(values) - 1 - best_at) >= stopping["patience"])
+
+
+def L_layer_model(
+    X: Array,
+    Y: Array,
+    layers_dims: Any,
+    learning_rate: float,
+    num_iterations: int,
+    batch_size: int,
+    use_batchnorm: bool = False,
+    *,
+    count: str = "epochs",
+    last_batch: str = "keep",
+    reshuffle: bool = False,
+    lambd: float = 0.0,
+    l2_convention: str = "per_batch",
+    scale: Any = None,
+    validation: Any = None,
+    first: str = "train",
+    stopping: dict[str, Any] | None = None,
+    forward: dict[str, Any] | None = None,
+    logarithm: dict[str, float] | None = None,
+    random: Any = np.random,
+) -> Any:
+    forward, logarithm, checks, costs, accuracies, step = forward or {}, logarithm or {}, [], [], [], 0
+    if isinstance(validation, float):
+        train, held_out = split_columns(X.shape[1], validation, first, random)
+        validation = X[:, held_out], Y[:, held_out]
+        X, Y = X[:, train], Y[:, train]
+    parameters, m = initialize_parameters(layers_dims, scale), X.shape[1]
+    while True:
+        order = random.permutation(m) if reshuffle else np.arange(m)
+        for begin in range(0, m, batch_size):
+            batch = order[begin : begin + batch_size]
+            if last_batch == "drop" and len(batch) < batch_size:
+                continue
+            if step == num_iterations and count == "steps":
+                return parameters, costs, checks, accuracies, step
+            AL, caches = L_model_forward(X[:, batch], parameters, use_batchnorm, **forward)
+            if step % 100 == 0:
+                costs.append(compute_cost(AL, Y[:, batch], parameters, lambd, l2_convention=l2_convention, **logarithm))
+            grads = L_model_backward(AL, Y[:, batch], caches, lambd, l2_convention)
+            parameters = Update_parameters(parameters, grads, learning_rate)
+            step += 1
+            if validation is not None and step % (stopping or {"every": 100})["every"] == 0:
+                without_dropout = {"batchnorm": forward.get("batchnorm")}
+                AL, _ = L_model_forward(validation[0], parameters, use_batchnorm, **without_dropout)
+                Yv = validation[1]
+                cost = compute_cost(AL, Yv, parameters, lambd, l2_convention=l2_convention, **logarithm)
+                accuracies.append(float(np.mean(AL.argmax(axis=0) == Yv.argmax(axis=0))))
+                by_cost = (stopping or {}).get("metric", "validation_cost") == "validation_cost"
+                checks.append((step, cost if by_cost else -accuracies[-1]))
+                if stopping and should_stop(checks, stopping):
+                    return parameters, costs, checks, accuracies, step
+        if count == "epochs" and step >= num_iterations * (
+            m // batch_size if last_batch == "drop" else -(-m // batch_size)
+        ):
+            return parameters, costs, checks, accuracies, step
