@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split, as_features
 from fastfnn.engine import KernelEngine
-from fastfnn.errors import DataError
+from fastfnn.errors import ConfigError, DataError
 from fastfnn.kernels import columns
 from fastfnn.kernels.structures import Statistics
 from fastfnn.parameters import Parameters
@@ -24,7 +24,7 @@ from fastfnn.textbook.arrays import Array
 from fastfnn.textbook.backward import L_model_backward, Update_parameters
 from fastfnn.textbook.cost import EXACT, accuracy_of, compute_cost, squared_weights
 from fastfnn.textbook.forward import Cache, L_model_forward
-from fastfnn.textbook.options import Batchnorm, Dropout, L2Convention, Logarithm
+from fastfnn.textbook.options import Batchnorm, Dropout, L2Convention, Logarithm, check_at_least, check_choice
 from fastfnn.textbook.splits import Columns, columns_of
 
 PIXEL_LEVELS = (255.0, 1.0)  # pixels / 255, and raw ones
@@ -41,6 +41,13 @@ class Arithmetic:
     l2_convention: L2Convention = "per_batch"
     dropout: Dropout | None = None
     logarithm: Logarithm
+
+    def __post_init__(self) -> None:
+        check_at_least("batch_size", self.batch_size, 1)
+        check_at_least("lambd", self.lambd, 0)
+        check_choice("l2_convention", self.l2_convention, ("per_batch", "fixed"))
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate: expected a positive number, found {self.learning_rate!r}")
 
     def cost(self, AL: Array, Y: Array, parameters: dict[str, Array]) -> float:
         """The cost by these conventions."""

@@ -33,7 +33,11 @@ def all_close(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("examples", [1, 16, 131])
 @pytest.mark.parametrize("density", [0.1, 1.0])
 def test_linear_maps_of_all_sizes(units: int, features: int, examples: int, density: float) -> None:
-    A, W, b = sparse_normal((features, examples), density), random.normal(size=(units, features)), random.random((units, 1))
+    A, W, b = (
+        sparse_normal((features, examples), density),
+        random.normal(size=(units, features)),
+        random.random((units, 1)),
+    )
     dZ = random.normal(size=(units, examples))
     for layout in (np.ascontiguousarray, np.asfortranarray):
         Z, cache = nn.linear_forward(layout(A), W, b)
@@ -45,7 +49,11 @@ def test_linear_maps_of_all_sizes(units: int, features: int, examples: int, dens
 @pytest.mark.parametrize("shape", [(20, 784, 128), (7, 20, 33)])
 def test_linear_maps_of_all_layouts(layout: Any, shape: tuple[int, int, int]) -> None:
     units, features, examples = shape
-    A, W, b = sparse_normal((features, examples), 0.15), random.normal(size=(units, features)), random.random((units, 1))
+    A, W, b = (
+        sparse_normal((features, examples), 0.15),
+        random.normal(size=(units, features)),
+        random.random((units, 1)),
+    )
     dZ = random.normal(size=(units, examples))
     Z, cache = nn.linear_forward(layout(A), layout(W), layout(b))
     close(Z, W @ A + b)
@@ -158,7 +166,12 @@ class TensorLike:
 
 @pytest.mark.parametrize("wrap", [TensorLike, np.ndarray.tolist, np.float32, np.longdouble])
 def test_whatever_numpy_takes(wrap: Any) -> None:
-    plain = {"W1": random.normal(size=(4, 6)), "b1": np.ones((4, 1)), "W2": random.normal(size=(3, 4)), "b2": np.ones((3, 1))}
+    plain = {
+        "W1": random.normal(size=(4, 6)),
+        "b1": np.ones((4, 1)),
+        "W2": random.normal(size=(3, 4)),
+        "b2": np.ones((3, 1)),
+    }
     plain = {name: array.astype(np.float32).astype(np.float64) for name, array in plain.items()}
     X, Y = random.integers(0, 9, (6, 8)) / 8, np.eye(3)[:, [0, 1, 2, 0, 1, 2, 0, 1]]
     wrapped = {name: wrap(array.copy()) for name, array in plain.items()}

@@ -23,6 +23,11 @@ def grads() -> Gradients:
     return Gradients({"dW1": np.ones((1, 1)), "db1": np.ones((1, 1))}, lambda: np.full((1, 1), 7.0))
 
 
+def updated(plain: dict[str, Any], grads: Gradients) -> dict[str, Any]:
+    plain.update(grads)
+    return plain
+
+
 LOOKS: dict[str, Callable[[Gradients], Any]] = {
     "item": lambda grads: NAMES if grads["dA0"][0, 0] == 7 else None,
     "get": lambda grads: NAMES if grads.get("dA0") is not None else None,
@@ -38,7 +43,7 @@ LOOKS: dict[str, Callable[[Gradients], Any]] = {
     "dict": dict,
     "unpacked": lambda grads: {**grads},
     "keywords": lambda grads: dict(**grads),
-    "update": lambda grads: (lambda plain: (plain.update(grads), plain)[1])({}),
+    "update": lambda grads: updated({}, grads),
     "or": lambda grads: grads | {},
     "ror": lambda grads: {} | grads,
     "copied": copy.copy,

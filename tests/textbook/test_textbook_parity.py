@@ -23,7 +23,9 @@ def expected(pixels: tuple[Array, Array]) -> tuple[dict[str, Array], list[float]
     return loop(*pixels, STEPS, initial(), naive, naive)
 
 
-@pytest.mark.parametrize(("forward", "backward"), [(nn, nn), (nn, naive), (naive, nn)], ids=["all", "forward", "backward"])
+@pytest.mark.parametrize(
+    ("forward", "backward"), [(nn, nn), (nn, naive), (naive, nn)], ids=["all", "forward", "backward"]
+)
 def test_swapping_modules(forward: Any, backward: Any, X_and_Y: tuple[Array, Array], expected: Any) -> None:
     parameters, costs = loop(*X_and_Y, STEPS, initial(), forward, backward)
     assert difference(parameters, expected[0]) < 1e-10
