@@ -105,15 +105,38 @@ def L_model_backward(
     decay = lambd / max(1, Y.shape[1]) if l2_convention == "per_batch" else lambd
     entries: dict[str, Array] = {}
     for layer in range(len(caches), 0, -1):
-        linear_cache = caches[layer - 1][0]
-        dW, db = _parameter_gradients(dZ, linear_cache)
+        linear_cache, before = caches[layer - 1][0], caches[layer - 2] if layer > 1 else None
+        dW, db, dA, dZ_before = _layer_backward(dZ, linear_cache, before)
         if decay:
             dW += decay * as_matrix(linear_cache["W"], "W")
         entries[f"dW{layer}"], entries[f"db{layer}"] = dW, db
-        if layer > 1:
-            dA = entries[f"dA{layer - 1}"] = _input_gradient(as_matrix(linear_cache["W"], "W"), dZ)
-            dZ = _activation_gradient(dA, caches[layer - 2])
+        if dA is not None:
+            entries[f"dA{layer - 1}"] = dA
+            dZ = dZ_before
     return Gradients(entries, inputs=_deferred_input_gradient(caches[0][0]["W"], dZ))
+
+
+def _layer_backward(dZ: Array, cache: LinearCache, before: Cache | None) -> tuple[Array, Array, Array | None, Array]:
+    """dW, db and dA_prev of a layer, and dZ of the layer before; of the first layer, only its parameters'."""
+    if before is None:
+        return *_parameter_gradients(dZ, cache), None, dZ
+    linear_before, Z_before = before
+    if "mask" not in linear_before and "batchnorm" not in linear_before:
+        gradients = _plain_layer_backward(dZ, cache, with_rows(as_matrix(Z_before, "Z")))
+        if gradients is not None:
+            return gradients
+    dA = _input_gradient(as_matrix(cache["W"], "W"), dZ)
+    return *_parameter_gradients(dZ, cache), dA, _activation_gradient(dA, before)
+
+
+def _plain_layer_backward(dZ: Array, cache: LinearCache, Z_before: Array) -> tuple[Array, Array, Array, Array] | None:
+    """The same in one call, if all products are such as the kernels compute."""
+    A, W = as_matrix(cache["A"], "A"), as_matrix(cache["W"], "W")
+    dW, db = np.empty(W.shape), np.empty((W.shape[0], 1))
+    dA, dZ_before = np.empty((W.shape[1], dZ.shape[1])), np.empty((W.shape[1], dZ.shape[1]))
+    memory = scratch(A.shape[0])
+    outcome = columns.layer_backward(with_rows(dZ), A, W, Z_before, dW, db, dA, dZ_before, memory)
+    return (dW, db, dA, dZ_before) if outcome == columns.DONE else None
 
 
 def _activation_gradient(dA: Array, cache: Cache) -> Array:

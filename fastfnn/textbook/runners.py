@@ -233,9 +233,10 @@ def labels_of(Y: Array) -> NDArray[np.int64]:
 
 def _rows(matrices: list[Array]) -> tuple[list[Any], float]:
     """Matrices as rows of features, and what these are multiplied by: bytes where all are pixels."""
+    line = np.empty(columns.TOGETHER, np.uint8)
     for levels in PIXEL_LEVELS:
         rows = [np.empty(matrix.shape[::-1], np.uint8) for matrix in matrices]
-        if all(columns.to_pixels(matrix, row, levels) for matrix, row in zip(matrices, rows, strict=True)):
+        if all(columns.to_pixels(matrix, row, line, levels) for matrix, row in zip(matrices, rows, strict=True)):
             return rows, 1 / levels
     return [as_features(np.ascontiguousarray(matrix.T), "X") for matrix in matrices], 1.0
 

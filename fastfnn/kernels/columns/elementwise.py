@@ -26,8 +26,8 @@ def rectify_gradient(dA, Z, dZ, example, shape, like):
         store(where(greater(z, like), gradient, like), dZ, unit * shape[1] + example)
 
 
-@compiled_for(types.void, MATRIX, MATRIX, RESULT)
-def relu_backward(dA, Z, dZ):
+@kernel
+def gradient_before_relu(dA, Z, dZ):
     """dZ = dA where Z > 0, else 0; all of one shape."""
     like, shape = zeros(dZ, 64), dZ.shape
     da, z, dz = (flat(dA), row_stride(dA)), (flat(Z), row_stride(Z)), flat(dZ)
@@ -36,6 +36,12 @@ def relu_backward(dA, Z, dZ):
         rectify_gradient(da, z, dz, example, shape, like)
     for example in range(whole, shape[1]):
         rectify_gradient(da, z, dz, example, shape, zeros_of(like, 1))
+
+
+@compiled_for(types.void, MATRIX, MATRIX, RESULT)
+def relu_backward(dA, Z, dZ):
+    """`gradient_before_relu`."""
+    gradient_before_relu(dA, Z, dZ)
 
 
 @kernel

@@ -22,6 +22,7 @@ from fastfnn.kernels.columns.access import (
     is_regular,
     row_stride,
 )
+from fastfnn.kernels.columns.elementwise import gradient_before_relu
 from fastfnn.kernels.columns.listed import Job, Lines
 from fastfnn.kernels.columns.products import Product, WeightGradient, multiply, weight_gradient
 from fastfnn.kernels.columns.rows import sum_of_row
@@ -30,7 +31,8 @@ from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import zeros
 
 DONE, MISMATCH, LEFT = range(3)  # shapes do not fit; the product is left to the caller
-SMALL = 2**20  # multiply-adds of a product that is computed in registers
+SMALL, LARGE = 2**20, 2**22  # multiply-adds of products that are computed in registers: W @ A and dZ @ A.T, W.T @ dZ
+NUMBERS_AHEAD, LINES_AHEAD = 512, 4  # what is prefetched where examples are contiguous, and where features are
 FEWEST_LISTED = 64  # features of a matrix of which zeros are skipped
 
 
@@ -39,8 +41,8 @@ def lines_of(A):
     """A matrix of examples as columns, as lines: of examples if these are contiguous, else of features."""
     features, examples = A.shape
     if A.strides[0] == NUMBER:
-        return Lines(flat(A), A.strides[1] // NUMBER, examples, features, listed.ALONG)
-    return Lines(flat(A), row_stride(A), features, examples, 4 * row_stride(A))
+        return Lines(flat(A), A.strides[1] // NUMBER, examples, features, NUMBERS_AHEAD)
+    return Lines(flat(A), row_stride(A), features, examples, LINES_AHEAD * row_stride(A))
 
 
 @kernel
@@ -99,19 +101,21 @@ def linear(W, A, b, Z, rectified, rectify, scratch):
     return DONE
 
 
-@compiled_for(types.intp, MATRIX, MATRIX, RESULT, RESULT, MEMORY)
-def parameter_gradients(dZ, A, dW, db, scratch):
+@kernel
+def gradients_of_parameters(dZ, A, dW, db, scratch):
     """dW = dZ @ A.T / m and db = the sum over the examples of dZ / m; db is done also where dW is left."""
     units, examples = dZ.shape
     features = A.shape[0]
     if A.shape[1] != examples or dW.shape[0] != units or dW.shape[1] != features:
         return MISMATCH
-    if not has_rows(dZ) or not is_regular(A) or examples == 0:
-        return LEFT
+    if examples == 0:
+        return MISMATCH
     like = zeros(scratch, 64)
     values, stride = flat(dZ), row_stride(dZ)
     for u in range(units):
         db[u, 0] = sum_of_row(values, u * stride, examples, like) / examples
+    if not is_regular(A):
+        return LEFT
     if may_be_listed(A, units):
         job = job_of(A, scratch)
         if listed.is_mostly_zeros(job.x, like):
@@ -127,14 +131,14 @@ def parameter_gradients(dZ, A, dW, db, scratch):
     return DONE
 
 
-@compiled_for(types.intp, MATRIX, MATRIX, RESULT)
-def input_gradient(W, dZ, dA):
+@kernel
+def gradient_of_inputs(W, dZ, dA):
     """dA = W.T @ dZ."""
     units, features = W.shape
     examples = dZ.shape[1]
     if dZ.shape[0] != units:
         return MISMATCH
-    if not is_regular(W) or not has_rows(dZ) or units * features * examples > 4 * SMALL:
+    if not is_regular(W) or units * features * examples > LARGE:
         return LEFT
     product = Product(
         flat(W),
@@ -154,3 +158,31 @@ def input_gradient(W, dZ, dA):
     )
     multiply(product, zeros(dA, 64))
     return DONE
+
+
+@compiled_for(types.intp, MATRIX, MATRIX, RESULT, RESULT, MEMORY)
+def parameter_gradients(dZ, A, dW, db, scratch):
+    """`gradients_of_parameters`; rows of dZ are contiguous."""
+    return gradients_of_parameters(dZ, A, dW, db, scratch)
+
+
+@compiled_for(types.intp, MATRIX, MATRIX, RESULT)
+def input_gradient(W, dZ, dA):
+    """`gradient_of_inputs`; rows of dZ are contiguous."""
+    return gradient_of_inputs(W, dZ, dA)
+
+
+@compiled_for(types.intp, MATRIX, MATRIX, MATRIX, MATRIX, RESULT, RESULT, RESULT, RESULT, MEMORY)
+def layer_backward(dZ, A, W, Z_before, dW, db, dA, dZ_before, scratch):
+    """All gradients of a layer, and that of the linear outputs of the layer before, whose activation is the ReLU.
+
+    Rows of dZ and Z_before are contiguous; db is done also where the rest is left.
+    """
+    outcome = gradients_of_parameters(dZ, A, dW, db, scratch)
+    if outcome == DONE:
+        outcome = gradient_of_inputs(W, dZ, dA)
+    if outcome == DONE:
+        if Z_before.shape[0] != dA.shape[0] or Z_before.shape[1] != dA.shape[1]:
+            return MISMATCH
+        gradient_before_relu(dA, Z_before, dZ_before)
+    return outcome

@@ -26,7 +26,7 @@ from fastfnn.kernels.simd import add_grid, fma_grid, load_grid, prefetch, repeat
 
 WORD = 64
 PANEL = 32  # units that a row of a table has room for
-ALONG = 128  # features at a time: their rows of a table stay in the nearest cache
+ALONG = 1024  # features at a time: their rows of a table stay in the nearer caches
 ACROSS = 128  # examples at a time
 SCRATCH = ACROSS * PANEL + SQUARE + 8  # numbers of scratch memory, and PANEL a feature
 SAMPLES = 16  # lines by which the density is judged
