@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -51,8 +52,8 @@ def parameters() -> dict[str, Any]:
 def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> Times:
     """Seconds of each round of each piece of work, in turns after a warm-up."""
     times: Times = {name: [] for name in work}
-    for name in work:
-        work[name]()
+    for do in work.values():
+        do()
     for _ in range(rounds):
         for name, do in work.items():
             started = time.perf_counter()
@@ -109,26 +110,36 @@ def measured(name: str, layout: str, times: Times) -> dict[str, Any]:
     return {"name": name, "layout": layout, "times": times, "ratios": ratios}
 
 
+def of_both(make: Callable[[Any], Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    """A piece of work of each library."""
+    return {name: make(library) for name, library in LIBRARIES.items()}
+
+
+def measure_layout(layout: str, X: Any, Y: Any, rounds: int, epochs: int) -> list[dict[str, Any]]:
+    """Functions, loop and model on one X."""
+    batch = X[:, :BATCH_SIZE], Y[:, :BATCH_SIZE]
+    ours, theirs = calls(nn, *batch), calls(naive, *batch)
+    results = []
+    for name in ours:
+        times = interleaved({"fastfnn": ours[name], "NumPy": theirs[name]}, 20 * rounds)
+        results.append(measured(name, layout, times))
+    times = interleaved(of_both(lambda library: partial(loop, library, X, Y, 100)), rounds)
+    results.append(measured("a script's loop, 100 steps", layout, times))
+    for batch_size in (16, BATCH_SIZE):
+        options = (X, Y, SIZES, 0.009, epochs, batch_size)
+        models = of_both(lambda library, options=options: partial(library.L_layer_model, *options))
+        times = interleaved(models, max(1, rounds // 5))
+        results.append(measured(f"L_layer_model, {epochs} epochs of {batch_size}", layout, times))
+    return results
+
+
 def measure(rounds: int, epochs: int, examples: int) -> list[dict[str, Any]]:
     """Everything, one after the other."""
     header = "".join(f"{f'{library} min':>13}{'median':>13}" for library in LIBRARIES)
     print(f"{'microseconds':34}{'layout':14}{header}{'ratio':>9}{'median':>9}")
-    results, Y = [], one_hot(examples)
+    Y, results = one_hot(examples), []
     for layout, X in columns(examples).items():
-        batch = X[:, :BATCH_SIZE], Y[:, :BATCH_SIZE]
-        ours, theirs = calls(nn, *batch), calls(naive, *batch)
-        for name in ours:
-            times = interleaved({"fastfnn": ours[name], "NumPy": theirs[name]}, 20 * rounds)
-            results.append(measured(name, layout, times))
-        loops = {name: lambda library=library: loop(library, X, Y, 100) for name, library in LIBRARIES.items()}
-        results.append(measured("a script's loop, 100 steps", layout, interleaved(loops, rounds)))
-        for batch_size in (16, BATCH_SIZE):
-            models = {
-                name: lambda library=library: library.L_layer_model(X, Y, SIZES, 0.009, epochs, batch_size)
-                for name, library in LIBRARIES.items()
-            }
-            label = f"L_layer_model, {epochs} epochs of {batch_size}"
-            results.append(measured(label, layout, interleaved(models, max(1, rounds // 5))))
+        results += measure_layout(layout, X, Y, rounds, epochs)
     return results
 
 

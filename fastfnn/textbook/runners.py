@@ -6,7 +6,7 @@ Shapes: X (K, m) and Y (C, m), examples as columns; an order is the columns of a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -156,9 +156,8 @@ class EngineRunner:
         self.validation = None if evaluates else examples.validation_arrays()
         data = _dataset(examples, with_validation=evaluates)
         weights = [parameters[f"W{layer}"] for layer in range(1, len(parameters) // 2 + 1)]
-        self.engine = KernelEngine(data, _configuration(weights, arithmetic))
+        self.engine = KernelEngine(data, _configuration(weights, arithmetic), _packed(parameters, arithmetic.batchnorm))
         self.engine.settings = self.engine.settings._replace(statistics=_statistics(arithmetic.batchnorm))
-        self.engine.network.put(_packed(parameters, self.engine.parameters()))
         self._no_keys = np.zeros(len(weights) - 1, np.uint32)
 
     def run(self, order: Columns, first: int, last: int, *, record: bool) -> Outcome:
@@ -279,8 +278,10 @@ def _statistics(batchnorm: Batchnorm | None) -> Statistics:
     )
 
 
-def _packed(parameters: dict[str, Array], initial: Parameters) -> Parameters:
-    """The parameters as the engine takes them, with what batch norm has besides."""
-    layers = range(1, len(initial.weights) + 1)
+def _packed(parameters: dict[str, Array], batchnorm: Batchnorm | None) -> Parameters:
+    """The parameters as the engine takes them, with what its batch norm has besides."""
+    layers = range(1, len(parameters) // 2 + 1)
     weights, biases = [parameters[f"W{n}"].T for n in layers], [parameters[f"b{n}"].reshape(-1) for n in layers]
-    return replace(initial, weights=weights, biases=biases)
+    normalised = biases[:-1] if batchnorm else []
+    ones, zeros = ([make(b) for b in normalised] for make in (np.ones_like, np.zeros_like))
+    return Parameters(weights, biases, ones, zeros, zeros, ones)

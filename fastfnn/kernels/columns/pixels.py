@@ -39,10 +39,12 @@ def to_pixels(X, out, line, levels):
     if not is_regular(X) or (along != 1 and across != 1):
         return False
     if along == 1:
+        wrong = 0
         for e in range(examples):
-            if convert(values, e * across, levels, target, e * features, features) > 0:
-                return False
-        return True
+            wrong += convert(values, e * across, levels, target, e * features, features)
+            if wrong > 0:
+                break
+        return wrong == 0
     for begin in range(0, examples, TOGETHER):
         count = min(TOGETHER, examples - begin)
         for k in range(features):
