@@ -1,7 +1,8 @@
 """Pages of documentation as data: which there are, and the blocks of code, the headings and the links of each.
 
 A block of shell commands may be marked as slow (three backquotes and `sh slow`): it takes longer, or needs more, than
-a test may. Then its options and values are checked, and nothing is run.
+a test may. Then its options and values are checked, and nothing is run. A snippet that is marked `script=NAME` has a
+test of its own (`tests/**/test_*_page.py`), which gives it the data that it speaks of.
 """
 
 from __future__ import annotations
@@ -22,12 +23,22 @@ HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and the number of the line on which that begins, counted from 1."""
+    """A fenced block: its language, its text, the number of the line on which that begins, from 1, and its marks."""
 
     language: str
     text: str
     line: int
-    slow: bool
+    marks: tuple[str, ...]
+
+    @property
+    def slow(self) -> bool:
+        """Whether its commands are checked only."""
+        return "slow" in self.marks
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another test runs it."""
+        return any(mark.startswith("script=") for mark in self.marks)
 
     def commands(self) -> Iterator[list[str]]:
         """The words of each command of a shell block; a backslash at the end of a line continues it."""
@@ -41,9 +52,14 @@ def blocks(page: Path) -> list[Block]:
     """The blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(m["language"], m["text"], text[: m.start("text")].count("\n") + 1, "slow" in m["marks"].split())
+        Block(m["language"], m["text"], text[: m.start("text")].count("\n") + 1, tuple(m["marks"].split()))
         for m in FENCE.finditer(text)
     ]
+
+
+def has_a_test_of_its_own(page: Path) -> bool:
+    """Whether a test of pages other than these reads it."""
+    return any(page.name in path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*_page.py"))
 
 
 def prose(page: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doc_pages import PAGES, ROOT, Block, blocks
+from doc_pages import PAGES, ROOT, Block, blocks, has_a_test_of_its_own
 
 from fastfnn.cli import main
 from fastfnn.config import Config, SweepConfig, TrainingConfig
@@ -111,7 +111,9 @@ def test_everything_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page):
-        if block.language == "python":
+        if block.elsewhere:
+            assert has_a_test_of_its_own(page), f"{page.name}:{block.line}: no test runs this"
+        elif block.language == "python":
             run_python(block, page, names)
         elif block.language == "sh":
             run_commands(block)
