@@ -20,7 +20,7 @@ from fastfnn.sweeps.events import Event, RunFinished
 
 Array = NDArray[Any]
 Layer = tuple[Array, Array]  # weights (K, H), biases (H,)
-AfterRelu = Callable[[int, Array], Array]
+Normalise = Callable[[int, Array], Array]
 
 BATCHNORM_EPSILON = 1e-5
 EXAMPLES_LOOKED_AT = 2000
@@ -63,30 +63,32 @@ def look_at(data: Dataset) -> Array:
 
 def dead_units(network: Network, x: Array) -> tuple[int, ...]:
     """For each hidden layer, the number of units that are zero for all of the inputs x (N, K)."""
-    p = network.parameters
+    p, batchnorm = network.parameters, network.config.batchnorm
     layers = zip(p.weights[:-1], p.biases[:-1], strict=True)
-    return _count_dead(layers, x, _normalised_after(network))
 
-
-def _normalised_after(network: Network) -> AfterRelu:
-    """What batch norm after the ReLU does at evaluation; nothing without it."""
-    p = network.parameters
-    if network.config.batchnorm != "after":
-        return lambda layer, a: a
-
-    def normalise(layer: int, a: Array) -> Array:
+    def normalise(layer: int, values: Array) -> Array:
         deviation = np.sqrt(p.running_variance[layer] + BATCHNORM_EPSILON)
-        return np.asarray((a - p.running_mean[layer]) / deviation * p.scale[layer] + p.shift[layer])
+        return np.asarray((values - p.running_mean[layer]) / deviation * p.scale[layer] + p.shift[layer])
 
-    return normalise
+    return count_dead(layers, x, **({} if batchnorm == "off" else {batchnorm: normalise}))
 
 
-def _count_dead(layers: Iterable[Layer], x: Array, after: AfterRelu) -> tuple[int, ...]:
+def count_dead(
+    layers: Iterable[Layer], x: Array, after: Normalise | None = None, before: Normalise | None = None
+) -> tuple[int, ...]:
+    """For each hidden layer, the number of units that are zero for all of the inputs x (N, K).
+
+    Args:
+        layers: weights and biases of the hidden layers.
+        x: the inputs of the first.
+        after, before: what batch norm does to the outputs (N, H) of a layer's ReLU, or to its inputs.
+    """
     counts = []
     for layer, (weights, biases) in enumerate(layers):
-        a = np.maximum(x @ weights + biases, 0)
-        counts.append(int((a.max(axis=0) == 0).sum()))
-        x = after(layer, a)
+        z = x @ weights + biases
+        x = np.maximum(before(layer, z) if before else z, 0)
+        counts.append(int((x.max(axis=0) == 0).sum()))
+        x = after(layer, x) if after else x
     return tuple(counts)
 
 

@@ -16,19 +16,20 @@ from fastfnn.studies.figures.weights import weights_figure
 from fastfnn.studies.findings import sentences
 from fastfnn.studies.markdown import bullets, figure, table
 from fastfnn.studies.networks import WeightSummary
-from fastfnn.studies.outcomes import Outcome
+from fastfnn.studies.outcomes import Outcome, accuracy_of
 from fastfnn.studies.results import StudyResults
 from fastfnn.studies.study import Conventions, Row
 
 HOW_TO_READ = """\
-*Published* is what the study printed: one run, one seed, its own machine. *As published, by fastfnn* follows the
-study's conventions with `fastfnn.textbook` in float64: the penalty divided by the batch size, batch norm whose gradient
-is passed through unchanged, statistics of whatever batch is at hand, and its stopping rule. *Properly* is
-`fastfnn.train`: the true gradient of batch norm with scale, shift and running statistics, a penalty that does not
-depend on the batch size, and a stopping rule that waits. Network, batch size and learning rate are the study's.
+*Published* is what the study printed: one run, one seed, its own machine. *As published* is the same by
+`fastfnn.textbook`, in float64: the penalty divided by the batch size, batch norm after the ReLU whose gradient is
+passed through unchanged, without scale and shift and with the statistics of whatever is passed, and the study's
+stopping rule. *Properly* is `fastfnn.train`: the penalty does not depend on the batch size, batch norm stands before
+the ReLU and has its true gradient, scale, shift and running statistics, and the stopping rule waits and keeps the best
+check. Network, batch size and learning rate are the study's.
 
-Numbers are medians over the seeds, in brackets the {interval}. Times are training with the checks of the stopping rule,
-one run at a time on one core; compilation and loading are left out.
+Numbers are medians over the seeds, in brackets the {interval}. Times are those of single runs, one at a time on one
+core: training with the checks of the stopping rule, without compilation; loading is in those of *as published* only.
 """
 
 MACHINE = ("cpu", "usable_cores", "jobs", "system", "python", "numpy", "numba", "fastfnn", "started_at")
@@ -85,7 +86,7 @@ def study_page(results: StudyResults, command: str) -> str:
 def interval_label(results: StudyResults) -> str:
     """What the brackets hold, such as `range over 5 seeds`."""
     outcomes = results.proper(results.study.rows[0])
-    return tables.accuracy_of(outcomes).label if len(outcomes) > 1 else "range (one seed has none)"
+    return accuracy_of(outcomes).label if len(outcomes) > 1 else "range (one seed has none)"
 
 
 def conventions_text(conventions: Conventions) -> str:

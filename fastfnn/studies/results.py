@@ -70,7 +70,7 @@ class StudyResults:
     def textbook(self, row: Row) -> list[Outcome]:
         """The runs under the study's conventions, by seed."""
         runs = self.folder.textbook(self.data)
-        planned = [TextbookRun(row, self.study.conventions, seed) for seed in self.seeds]
+        planned = [TextbookRun(row, self.study.conventions, seed) for seed in self.seeds if row.done_as_published]
         return self._once(("textbook", id(row)), lambda: [o for run in planned if (o := runs.outcome(run))])
 
     def records(self, row: Row) -> list[RunRecord]:
@@ -114,4 +114,4 @@ class StudyResults:
 
 def planned_textbook_runs(study: Study, seeds: Sequence[int]) -> list[TextbookRun]:
     """All settings of the first seed, then all of the next."""
-    return [TextbookRun(row, study.conventions, seed) for seed in seeds for row in study.rows]
+    return [TextbookRun(row, study.conventions, seed) for seed in seeds for row in study.rows if row.done_as_published]

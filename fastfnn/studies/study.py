@@ -42,6 +42,8 @@ class Row:
         batch_size, batchnorm, l2, dropout: as the study counts them; its L2 is divided by the batch size.
         published: what it printed.
         sweep, point: the proper counterpart: the name of a sweep of the preset, and the values on the axes of its grid.
+        label: what it is called, instead of by its settings.
+        done_as_published: whether it is done under the study's conventions; not, when it is ours.
     """
 
     batch_size: int
@@ -51,6 +53,8 @@ class Row:
     batchnorm: bool = False
     l2: float = 0.0
     dropout: float = 0.0
+    label: str = ""
+    done_as_published: bool = True
 
 
 @dataclass(frozen=True)

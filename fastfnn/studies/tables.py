@@ -23,6 +23,8 @@ TIMES_FASTER = 30
 
 def row_label(row: Row, among: Sequence[Row]) -> str:
     """The settings in which these rows differ: `batch size 16, batch norm`."""
+    if row.label:
+        return row.label
     parts = [text(getattr(row, name)) for name, text in _LABELS.items() if len({getattr(r, name) for r in among}) > 1]
     return ", ".join(parts) or f"batch size {row.batch_size}"
 
@@ -76,16 +78,16 @@ def comparison_table(results: StudyResults, rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    measures = ("test %", "s", "epochs")
-    headers = (
-        "setting",
-        "published: test %",
-        "s",
-        *(f"as published, by fastfnn: {measures[0]}" if name == measures[0] else name for name in measures),
-        *(f"properly: {measures[0]}" if name == measures[0] else name for name in measures),
-        "properly against published",
-    )
-    return table(headers, lines)
+    return table(_COMPARISON_HEADERS, lines)
+
+
+_COMPARISON_HEADERS = (
+    "setting",
+    *("published: test %", "time s"),
+    *("as published: test %", "time s", "epochs"),
+    *("properly: test %", "time s", "epochs"),
+    "properly against published",
+)
 
 
 def _measures(outcomes: Sequence[Outcome]) -> tuple[str, str, str]:
@@ -122,7 +124,7 @@ def splits_table(results: StudyResults, rows: Sequence[Row]) -> str:
         ours = [accuracy_of(results.proper(row), split) for split in ("train", "validation", "test")]
         theirs = [accuracy_of(results.textbook(row), split) for split in ("train", "validation", "test")]
         lines.append([row_label(row, rows), "published", *map(_per_cent, printed)])
-        lines.append(["", "as published, by fastfnn", *(interval(each, _per_cent) for each in theirs)])
+        lines.append(["", "as published", *(interval(each, _per_cent) for each in theirs)])
         lines.append(["", "properly", *(interval(each, _per_cent) for each in ours)])
     return table(("setting", "", "training %", "validation %", "test %"), lines)
 
@@ -182,7 +184,7 @@ def learning_table(results: StudyResults, rows: Sequence[Row]) -> str:
     """How many seeds learnt next to nothing, and how many units of each hidden layer never open."""
     lines = [
         (
-            row_label(row, rows),
+            row_label(row, results.study.rows),
             _collapsed(results.textbook(row)),
             _dead(results.textbook(row)),
             _collapsed(results.proper(row)),
@@ -192,7 +194,7 @@ def learning_table(results: StudyResults, rows: Sequence[Row]) -> str:
     ]
     headers = (
         "setting",
-        "as published, by fastfnn: seeds below 20 %",
+        "as published: seeds below 20 %",
         "dead units of the last hidden layer",
         "properly: seeds below 20 %",
         "dead units of the last hidden layer",

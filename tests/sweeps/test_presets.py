@@ -23,14 +23,14 @@ def test_every_preset_is_valid(name):
 
 def test_sweeps_of_a_preset_share_what_stands_above_them():
     sweeps = load_sweeps("study-d")
-    assert list(sweeps) == ["small-batches", "large-batches", "dropout", "batch-norm"]
+    assert list(sweeps) == ["small-batches", "large-batches", "dropout", "batch-norm", "dropout-in-first-layer"]
     assert {sweep.training.learning_rate for sweep in sweeps.values()} == {0.009}
     assert {sweep.seeds for sweep in sweeps.values()} == {(0, 1, 2, 3, 4)}
     assert sweeps["dropout"].training.batch_size == 128
 
 
 def test_several_sweeps_are_not_one():
-    with pytest.raises(ConfigError, match=r"expected one sweep, found 4 in 'study-d': small-batches, large-batches"):
+    with pytest.raises(ConfigError, match=r"expected one sweep, found 5 in 'study-d': small-batches, large-batches"):
         load_preset("study-d")
 
 

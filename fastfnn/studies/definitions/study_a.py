@@ -43,6 +43,17 @@ BATCHNORM = _rows(batchnorm=True, l2=0, published={128: Published(0.913, seconds
 PENALTY = _rows(batchnorm=False, l2=L2, published={16: Published(0.9388, seconds=112, steps=88_000)})
 BOTH = _rows(batchnorm=True, l2=L2, published={64: Published(0.915, seconds=112)})
 
+
+def _after(size: int) -> Row:
+    """Batch norm where the study had it, but with its true gradient and everything else that it should have."""
+    sweep = "small-batches" if size <= LARGEST_SMALL_BATCH else "large-batches"
+    point = {"batch_size": size, "batchnorm": "after"}
+    label = f"batch size {size}, batch norm after the ReLU"
+    return Row(size, NOT_PUBLISHED, sweep, point, batchnorm=True, label=label, done_as_published=False)
+
+
+PLACEMENT = (PLAIN[0], BATCHNORM[0], _after(16), PLAIN[3], BATCHNORM[3], _after(128))
+
 STUDY_A = Study(
     name="study-a",
     title="Study A: batch size, with and without batch norm and L2",
@@ -57,6 +68,13 @@ STUDY_A = Study(
         Experiment("batch-norm", "Batch norm", BATCHNORM, "Best published: batch size 128.", "batch_size"),
         Experiment("l2", "L2 of 0.05", PENALTY, "Best published: batch size 16.", "batch_size"),
         Experiment("both", "Batch norm and L2 of 0.05", BOTH, "Best published: batch size 64.", "batch_size"),
+        Experiment(
+            "placement",
+            "Where batch norm stands",
+            PLACEMENT,
+            "The study had batch norm after the ReLU. Before it, as it was proposed (Ioffe and Szegedy 2015), units "
+            "hardly die: with the initial scale and shift each is open for about half of a batch.",
+        ),
     ),
     curves=(PLAIN[0], BATCHNORM[3], PENALTY[0], BOTH[2]),
     comparisons=(*zip(BATCHNORM, PLAIN, strict=True), *zip(BOTH, PENALTY, strict=True)),

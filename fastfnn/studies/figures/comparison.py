@@ -8,9 +8,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastfnn.report.style import label_ticks, legend_below, new_figure, plain_log_axis, style
+from fastfnn.report.style import label_ticks, legend_below, new_figure, plain_log_axis, sequential, style
 from fastfnn.studies.figures.series import (
     Measure,
+    Way,
     accuracy_axis,
     draw_published,
     draw_runs,
@@ -103,9 +104,6 @@ def grid_figure(results: StudyResults, experiments: Sequence[Experiment]) -> Fig
 
 
 def _draw_lines(panel: Axes, of: Any, experiment: Experiment) -> None:
-    from fastfnn.report.style import sequential
-    from fastfnn.studies.figures.series import Way
-
     sizes = list(dict.fromkeys(row.batch_size for row in experiment.rows))
     penalties = list(dict.fromkeys(row.l2 for row in experiment.rows))
     for index, (size, colour) in enumerate(zip(sizes, sequential(len(sizes)), strict=True)):

@@ -20,7 +20,7 @@ from fastfnn.studies.tables import row_label
 
 SPLITS = {"train": "--", "validation": "-"}
 MEASURES = {"accuracy": "accuracy (%)", "cost": "cost"}
-MOST_STEPS_OF_COST = 20
+WIDTHS = {"train": 1.1, "validation": 1.7}
 
 
 def curves_figure(results: StudyResults, rows: Sequence[Row]) -> Figure:
@@ -52,7 +52,7 @@ def _draw(panel: Axes, outcomes: Sequence[Outcome], measure: str, way: Way) -> N
             for curve in curves:
                 panel.plot(*thinned(curve["epoch"], curve[name]), line_style, color=way.colour, lw=0.7, alpha=0.35)
         if curves:
-            panel.plot(*median_curve(curves, "epoch", name), line_style, color=way.colour, lw=1.6)
+            panel.plot(*median_curve(curves, "epoch", name), line_style, color=way.colour, lw=WIDTHS[split])
 
 
 def _handles(results: StudyResults) -> list[Line2D]:

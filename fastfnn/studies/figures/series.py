@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,7 +21,12 @@ from fastfnn.studies.study import Row
 PROPER, TEXTBOOK, PUBLISHED = CATEGORICAL[0], CATEGORICAL[1], INK
 PROPER_LABEL, TEXTBOOK_LABEL, PUBLISHED_LABEL = "properly", "as published, by fastfnn", "published, one run"
 
-ACCURACY_TICKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+ACCURACY_TICKS = (
+    *(0.1, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97),
+    *(0.975, 0.98, 0.9825, 0.985, 0.99),
+)
+ROOM = 0.07
+"""Least distance of two ticks, as a share of the axis."""
 HIGHEST = 0.9999
 
 Measure = Callable[[Outcome], float]
@@ -52,10 +58,9 @@ def draw_runs(
     medians = [(x, statistics.median(each)) for x, each in zip(xs, values, strict=True) if each]
     if not dots:
         return
-    looks = {"marker": ""} if connected else {"marker": "_", "markersize": 15, "markeredgewidth": 1.8}
-    panel.plot(
-        *zip(*medians, strict=True), "-" if connected else "", color=way.colour, label=way.label, zorder=3, **looks
-    )
+    line_style, marker = ("-", "") if connected else ("none", "_")
+    looks: dict[str, Any] = {"linestyle": line_style, "marker": marker, "markersize": 15, "markeredgewidth": 1.8}
+    panel.plot(*zip(*medians, strict=True), color=way.colour, label=way.label, zorder=3, **looks)
     panel.plot(*zip(*dots, strict=True), "o", color=way.colour, markersize=5, alpha=0.5, markeredgewidth=0, zorder=4)
 
 
@@ -70,12 +75,29 @@ def draw_published(panel: Axes, xs: Sequence[float], values: Sequence[float | No
 
 def accuracy_axis(panel: Axes) -> None:
     """Accuracies by the size of the error, so that 93 and 95 % stand as far apart as 30 and 50 %. Call it last."""
-    low, high = panel.get_ylim()
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in _shown(panel)] or [np.array([0.5])])
+    low, high = _spread(np.array([np.nanmin(drawn), np.nanmax(drawn)]))
+    margin = max(0.05, 0.06 * (high - low))
     panel.set_yscale("function", functions=(_spread, _gathered))
-    panel.set_ylim(max(0.0, low - 0.02), min(HIGHEST, high + 0.2 * (1 - high) if high < 1 else HIGHEST))
-    panel.yaxis.set_major_locator(FixedLocator(ACCURACY_TICKS))
+    panel.set_ylim(*_gathered(np.array([max(0.0, low - margin), high + margin])))
+    panel.yaxis.set_major_locator(FixedLocator(_ticks(low - margin, high + margin)))
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+
+
+def _shown(panel: Axes) -> list[Line2D]:
+    """Lines of all panels that share the axis."""
+    return [line for each in panel.get_shared_y_axes().get_siblings(panel) for line in each.lines]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round accuracies in these limits of the spread axis, as many as have room."""
+    chosen: list[float] = []
+    for tick in ACCURACY_TICKS:
+        place = _spread(np.array([tick]))[0]
+        if low <= place <= high and (not chosen or place - _spread(np.array(chosen[-1:]))[0] > ROOM * (high - low)):
+            chosen.append(tick)
+    return chosen
 
 
 def _spread(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
