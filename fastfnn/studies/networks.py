@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.network import Network
+from fastfnn.parameters import initialise
 from fastfnn.sweeps.events import Event, RunFinished
 
 Array = NDArray[Any]
@@ -23,7 +24,7 @@ Layer = tuple[Array, Array]  # weights (K, H), biases (H,)
 Normalise = Callable[[int, Array], Array]
 
 BATCHNORM_EPSILON = 1e-5
-EXAMPLES_LOOKED_AT = 2000
+EXAMPLES_LOOKED_AT = 1000
 NEXT_TO_NOTHING = 0.01
 """A weight of this size changes the input of its unit by less than a hundredth."""
 
@@ -90,6 +91,16 @@ def count_dead(
         counts.append(int((x.max(axis=0) == 0).sum()))
         x = after(layer, x) if after else x
     return tuple(counts)
+
+
+def dead_at_the_start(data: Dataset, config: TrainingConfig, seeds: int) -> NDArray[np.int64]:
+    """How many of so many seeds have 0, 1, ... dead units in the last hidden layer before training."""
+    x = look_at(data)
+    counts = np.zeros(config.hidden[-1] + 1, dtype=np.int64)
+    for seed in range(seeds):
+        p = initialise(config, data.n_features, data.n_classes, seed)
+        counts[count_dead(zip(p.weights[:-1], p.biases[:-1], strict=True), x)[-1]] += 1
+    return counts
 
 
 @dataclass(frozen=True)

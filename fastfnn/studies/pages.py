@@ -15,7 +15,7 @@ from fastfnn.studies.figures.curves import curves_figure
 from fastfnn.studies.figures.weights import weights_figure
 from fastfnn.studies.findings import sentences
 from fastfnn.studies.markdown import bullets, figure, table
-from fastfnn.studies.networks import WeightSummary
+from fastfnn.studies.networks import WeightSummary, dead_at_the_start
 from fastfnn.studies.outcomes import Outcome, accuracy_of
 from fastfnn.studies.results import StudyResults
 from fastfnn.studies.study import Conventions, Row
@@ -154,8 +154,22 @@ def _weight_section(results: StudyResults) -> Iterator[str]:
     yield tables.weights_table(*summaries)
 
 
+def _starts(results: StudyResults) -> Iterator[str]:
+    study = results.study
+    config = next(iter(study.sweeps.values())).training
+    counts = dead_at_the_start(results.data, config, study.starts)
+    yield "## Dead before the first step\n"
+    yield (
+        f"Of {study.starts:,} seeds, so many have so many dead units in the last hidden layer of the initial network "
+        "(He-normal weights, biases 0, no batch norm):\n"
+    )
+    headers = ("dead units", *(f"{n}" for n in range(len(counts))))
+    yield table(headers, [("seeds %", *(f"{100 * count / study.starts:.1f}" for count in counts))])
+
+
 _PARTS: tuple[tuple[Callable[[StudyResults], bool], Callable[[StudyResults], Iterator[str]]], ...] = (
     (lambda results: results.study.shapes, _shapes),
+    (lambda results: results.study.starts > 0, _starts),
     (lambda results: results.study.weights is not None, _weight_section),
 )
 

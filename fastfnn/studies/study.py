@@ -106,6 +106,7 @@ class Study:
         text: what it did, for the page.
         curves: the rows whose learning curves are drawn.
         comparisons: pairs of rows that differ in batch norm, with it first.
+        starts: of how many seeds the dead units before training are counted; 0 for none.
         shapes: whether it had a table of the shapes of parameters and activations.
         weights: the rows whose weights it compared, the one without a penalty first.
         deviations: what could not be known, for the page.
@@ -118,6 +119,7 @@ class Study:
     experiments: tuple[Experiment, ...]
     curves: tuple[Row, ...]
     comparisons: tuple[tuple[Row, Row], ...] = ()
+    starts: int = 0
     shapes: bool = False
     weights: tuple[Row, Row] | None = None
     deviations: tuple[str, ...] = ()

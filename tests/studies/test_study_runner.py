@@ -13,8 +13,9 @@ from tiny_study import OTHERS, SIZES, FakeCourse, make_study, synthetic_outcome
 
 from fastfnn.data import Dataset
 from fastfnn.network import Network
+from fastfnn.parameters import initialise
 from fastfnn.studies.definitions import STUDIES
-from fastfnn.studies.networks import WeightSummary, dead_units, look_at
+from fastfnn.studies.networks import WeightSummary, dead_at_the_start, dead_units, look_at
 from fastfnn.studies.outcomes import Outcome
 from fastfnn.studies.plan import missing_runs
 from fastfnn.studies.results import StudyResults
@@ -106,6 +107,19 @@ def test_networks_compute_dead_units_as_they_predict(results: StudyResults) -> N
     network.parameters.biases[1][:] = -1e6
     assert dead_units(network, look_at(results.data))[1] == 5
     assert len(np.unique(network.predict(results.data.test.features))) == 1
+
+
+def test_dead_units_at_the_start(tiny_data: Dataset, results: StudyResults) -> None:
+    config = results.study.sweeps["sizes"].training
+    counts = dead_at_the_start(tiny_data, config, 20)
+    assert counts.sum() == 20
+    assert len(counts) == 6
+    x, expected = look_at(tiny_data), []
+    for seed in range(20):
+        p = initialise(config, tiny_data.n_features, tiny_data.n_classes, seed)
+        a = np.maximum(np.maximum(x @ p.weights[0], 0) @ p.weights[1], 0)
+        expected.append(int((a == 0).all(axis=0).sum()))
+    assert counts.tolist() == np.bincount(expected, minlength=6).tolist()
 
 
 def test_weight_summary_by_hand() -> None:

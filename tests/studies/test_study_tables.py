@@ -83,7 +83,7 @@ def test_tally_and_sentences(results: StudyResults) -> None:
 
 def test_seeds_that_learn_nothing_are_counted(results: StudyResults) -> None:
     line = learning_table(results, SIZES).splitlines()[2]
-    assert line.startswith("| batch size 8 | 1 of 2 | 0, 1 |")
+    assert line.startswith("| batch size 8, no batch norm, no L2 | 1 of 2 | 0, 1 |")
 
 
 def test_batch_norm_is_compared_seed_by_seed(results: StudyResults) -> None:

@@ -22,6 +22,7 @@ def _rows(*, batchnorm: bool, l2: float, published: Mapping[int, Published]) -> 
             published=published.get(size, NOT_PUBLISHED),
             sweep=("l2-" if l2 else "") + ("small-batches" if size <= LARGEST_SMALL_BATCH else "large-batches"),
             point={"batch_size": size, "batchnorm": batchnorm_name(batchnorm)},
+            done_as_published=size in published,
         )
         for size in BATCH_SIZES
     )
