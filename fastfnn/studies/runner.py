@@ -92,9 +92,15 @@ def _textbook(
     missing = runs.missing(planned_textbook_runs(study, seeds))
     if not missing:
         return
-    if train is None:
-        from fastfnn.studies.course import train
+    do = train or _course()
     for number, run in enumerate(missing, start=1):
-        outcome = runs.do(run, data, train)
+        outcome = runs.do(run, data, do)
         if tell:
             tell(number, len(missing), run, outcome)
+
+
+def _course() -> Train:
+    """Imported where it is needed, since it needs the compiled kernels of the textbook."""
+    from fastfnn.studies.course import train
+
+    return train
