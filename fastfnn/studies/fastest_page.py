@@ -121,7 +121,7 @@ def time_figure(found: Sequence[Answer]) -> Figure:
         panels = list(figure_.subplots(1, len(found), squeeze=False)[0])
         for panel, answer in zip(panels, found, strict=True):
             _draw(panel, answer)
-        panels[0].set_ylabel("validation accuracy (%), spread by the error")
+        panels[0].set_ylabel("validation accuracy (%)")
         legend_below(figure_, panels[0].get_legend_handles_labels()[0])
     return figure_
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastfnn.studies.definitions.settings import batchnorm_name
 from fastfnn.studies.study import NOT_PUBLISHED, Conventions, Experiment, Published, Row, Study
 
@@ -51,9 +53,12 @@ COMBINATIONS = (
 )
 
 
+_BATCHNORM = {False: "no batch norm", True: "batch norm"}
+
+
 def _first_layer(batchnorm: bool) -> Row:
     """Dropout of half of the 20 units of the first hidden layer, none in the small ones after it."""
-    label = ("batch norm, " if batchnorm else "no batch norm, ") + "dropout 0.5 in the first hidden layer only"
+    label = f"{_BATCHNORM[batchnorm]}, 0.5 in the first hidden layer only"
     return Row(
         128,
         NOT_PUBLISHED,
@@ -66,7 +71,12 @@ def _first_layer(batchnorm: bool) -> Row:
     )
 
 
-ROOM = (COMBINATIONS[1], _first_layer(False), COMBINATIONS[3], _first_layer(True))
+def _every_layer(row: Row) -> Row:
+    """The same row under a name that says where its dropout is."""
+    return replace(row, published=NOT_PUBLISHED, label=f"{_BATCHNORM[row.batchnorm]}, 0.5 in every hidden layer")
+
+
+ROOM = (_every_layer(COMBINATIONS[1]), _first_layer(False), _every_layer(COMBINATIONS[3]), _first_layer(True))
 
 DROPOUT_TEXT = "At batch size 128. Called best: 0.5; as published, only gradients are dropped."
 

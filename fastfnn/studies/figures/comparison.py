@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ ASIDE = {"batch_size": 0.04, "dropout": 0.006, None: 0.13}
 """How far our two ways stand apart, in the unit of the axis."""
 
 
+CATEGORY_WIDTH, CATEGORY_FONT_SIZE = 13, 7.5
+"""Letters of a line under a category, and their size."""
+
+
 def comparison_figure(results: StudyResults, experiment: Experiment) -> Figure:
     """Test accuracy, and beside it the time of a run where there is a published one."""
     with style():
@@ -35,7 +40,7 @@ def comparison_figure(results: StudyResults, experiment: Experiment) -> Figure:
         panels = list(figure.subplots(1, 2 if timed else 1, squeeze=False)[0])
         _draw(panels[0], results, experiment, lambda outcome: outcome.test.accuracy)
         draw_published(panels[0], _places(experiment), [row.published.test_accuracy for row in experiment.rows])
-        panels[0].set(title="test accuracy", ylabel="test accuracy (%), spread by the error")
+        panels[0].set(title="test accuracy", ylabel="test accuracy (%)")
         accuracy_axis(panels[0])
         if timed:
             _draw(panels[1], results, experiment, lambda outcome: outcome.seconds)
@@ -69,12 +74,12 @@ def _aside(x: float, shift: float, experiment: Experiment) -> float:
 def _label(panel: Axes, experiment: Experiment) -> None:
     places = _places(experiment)
     if experiment.axis is None:
-        label_ticks(panel, places, _category_labels(experiment.rows))
+        panel.set_xticks(places, _category_labels(experiment.rows), fontsize=CATEGORY_FONT_SIZE)
+        panel.set_xlim(-0.5, len(places) - 0.5)
         return
-    if experiment.axis == "batch_size":
-        panel.set_xscale("log", base=2)
     texts = [f"{place:g}" for place in places]
     if experiment.axis == "batch_size":
+        panel.set_xscale("log", base=2)
         label_ticks(panel, places, texts)
     else:
         panel.set_xticks(places, texts)
@@ -82,7 +87,8 @@ def _label(panel: Axes, experiment: Experiment) -> None:
 
 
 def _category_labels(rows: Sequence[Row]) -> list[str]:
-    return [row_label(row, rows).replace(", ", "\n") for row in rows]
+    lines = [row_label(row, rows).split(", ") for row in rows]
+    return ["\n".join(textwrap.fill(part, CATEGORY_WIDTH) for part in parts) for parts in lines]
 
 
 def grid_figure(results: StudyResults, experiments: Sequence[Experiment]) -> Figure:
@@ -95,7 +101,7 @@ def grid_figure(results: StudyResults, experiments: Sequence[Experiment]) -> Fig
                 _draw_lines(panel, way.of, experiment)
                 panel.set_title(f"{experiment.title.lower()}, {way.label}")
         for panels in grid:
-            panels[0].set_ylabel("test accuracy (%), spread by the error")
+            panels[0].set_ylabel("test accuracy (%)")
         for panel in grid[-1]:
             panel.set_xlabel("L2 as the study counts it")
         accuracy_axis(grid[0, 0])
