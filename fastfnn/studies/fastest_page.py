@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fastfnn.analysis import SettingSummary
-from fastfnn.report.formatting import MISSING, number, percent, settings_text
+from fastfnn.report.formatting import MISSING, axis_title, number, percent, setting, settings_text
 from fastfnn.report.formatting import seconds as seconds_text
 from fastfnn.report.style import FAINT, INK, categorical, legend_below, new_figure, plain_log_axis, style
 from fastfnn.studies.fastest import PRESET, Answer
@@ -37,13 +38,21 @@ def fastest_page(found: Sequence[Answer], command: str) -> str:
 
 def _introduction(answer: Answer) -> str:
     sweep = answer.results.sweep
-    axes = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in sweep.grid.items())
+    axes = "; ".join(f"{axis_title(name)} {_values(values)}" for name, values in sweep.grid.items())
+    seeds = len(sweep.seeds)
     return (
-        f"Any fully connected network, any optimiser, one core: the preset `{PRESET}` compares {len(answer.summaries)} "
-        f"settings ({axes}), each with {len(sweep.seeds)} seeds, one run at a time. A setting is chosen by its median "
-        "validation accuracy and its median training time; the test set is only reported. `fastfnn sweep --preset "
-        f"{PRESET}` is the same sweep with the usual report, and takes the usual options."
+        f"Any fully connected network, any option, one core: the preset `{PRESET}` compares {len(answer.summaries)} "
+        f"settings ({axes}), each with {seeds} seed{'s' * (seeds != 1)}, one run at a time. A setting is chosen by its "
+        "median validation accuracy and its median training time; the test set is only reported. Where too few settings "
+        "reach 98 %, the target is what a tenth of them do. "
+        f"`fastfnn sweep --preset {PRESET}` is the same sweep with the usual report, and takes the usual options."
     )
+
+
+def _values(values: Sequence[Any]) -> str:
+    """The values of an axis; those that are lists of numbers are hyphenated."""
+    texts = [setting(value) for value in values]
+    return ", ".join(text.replace(",", "-") for text in texts)
 
 
 def _section(answer: Answer) -> str:
@@ -59,7 +68,7 @@ def answer_text(answer: Answer) -> str:
     if chosen is None:
         return f"No setting reaches {percent(answer.target, 1)} on the validation set."
     return (
-        f"**{seconds_text(chosen.train_seconds.median)} of training** to {percent(answer.target, 1)} on the validation "
+        f"{seconds_text(chosen.train_seconds.median)} of training to {percent(answer.target, 1)} on the validation "
         f"set, with {settings_text(chosen.settings, answer.results.axes)}: {_accuracy(chosen)} % on the validation "
         f"set, {interval(chosen.test_accuracy, _per_cent)} % on the test set ({chosen.test_accuracy.label})."
     )
@@ -90,7 +99,9 @@ def _elsewhere(found: Sequence[Answer]) -> str:
     for answer in found:
         if answer.fastest is not None:
             places = [_place(other, answer.fastest) for other in found]
-            lines.append((f"fastest on {answer.name}", settings_text(answer.fastest.settings), *places))
+            lines.append(
+                (f"fastest on {answer.name}", settings_text(answer.fastest.settings, answer.results.axes), *places)
+            )
     headers = ("", "setting", *(f"on {name}: training s, validation %" for name in names))
     text = "## The answer depends on the data\n\nThe fastest setting of each data set, on all of them; in brackets "
     targets = ", ".join(f"{percent(answer.target, 1)} on {answer.name}" for answer in found)

@@ -96,7 +96,7 @@ def test_the_fastest_network(fastfnn: Any, tmp_path: Path) -> None:
     assert printed.status == 0
     assert "Best you can do" in printed.out
     page = (tmp_path / "out/fast-98.md").read_text()
-    assert "compares 4 settings (hidden" in page
+    assert "compares 4 settings (hidden layers 8, 4-4; epochs 2, 3), each with 2 seeds" in page
     assert "## tiny" in page
     assert len((tmp_path / "out/fast-98/results-tiny.csv").read_text().splitlines()) == 9
     assert "fast-98.md" in (tmp_path / "out/README.md").read_text()

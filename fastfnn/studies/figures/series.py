@@ -21,10 +21,10 @@ from fastfnn.studies.study import Row
 PROPER, TEXTBOOK, PUBLISHED = CATEGORICAL[0], CATEGORICAL[1], INK
 PROPER_LABEL, TEXTBOOK_LABEL, PUBLISHED_LABEL = "properly", "as published, by fastfnn", "published, one run"
 
-ACCURACY_TICKS = (
-    *(0.1, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97),
-    *(0.975, 0.98, 0.9825, 0.985, 0.99),
-)
+ROUND_ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.85, *(percent / 100 for percent in range(90, 100)))
+FINE_ACCURACIES = tuple(thousandths / 1000 for thousandths in range(100, 1000, 5))
+FINEST_ACCURACIES = tuple(thousandths / 1000 for thousandths in range(100, 1000))
+FEW_TICKS = 4
 ROOM = 0.07
 """Least distance of two ticks, as a share of the axis."""
 HIGHEST = 0.9999
@@ -91,12 +91,21 @@ def _shown(panel: Axes) -> list[Line2D]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round accuracies in these limits of the spread axis, as many as have room."""
+    """Accuracies in these limits of the spread axis, as many as have room, the roundest that are not too few."""
+    for candidates in (ROUND_ACCURACIES, FINE_ACCURACIES, FINEST_ACCURACIES):
+        chosen = _with_room(candidates, low, high)
+        if len(chosen) >= FEW_TICKS:
+            break
+    return chosen
+
+
+def _with_room(candidates: Sequence[float], low: float, high: float) -> list[float]:
     chosen: list[float] = []
-    for tick in ACCURACY_TICKS:
-        place = _spread(np.array([tick]))[0]
-        if low <= place <= high and (not chosen or place - _spread(np.array(chosen[-1:]))[0] > ROOM * (high - low)):
+    last = -np.inf
+    for tick, place in zip(candidates, _spread(np.array(candidates)), strict=True):
+        if low <= place <= high and place - last > ROOM * (high - low):
             chosen.append(tick)
+            last = place
     return chosen
 
 
