@@ -197,12 +197,13 @@ class _Display:
 
     def tell(self, number: int, of: int, run: TextbookRun, outcome: Outcome) -> None:
         """Shows a run under the study's conventions."""
-        from fastfnn.report.formatting import percent, seconds, settings_text
+        from fastfnn.report.formatting import percent, seconds
+        from fastfnn.studies.tables import full_label
 
         if number == 1:
             self._say(f"{self._name}, under its conventions")
         result = f"test {percent(outcome.test.accuracy)}, {seconds(outcome.seconds)}"
-        where = f"{settings_text(run.settings)}, seed {run.seed}"
+        where = f"{full_label(run.row)}, seed {run.seed}"
         self._say(f"[{number:{len(str(of))}d}/{of}] {where}: {outcome.status}, {result}")
 
     def _say(self, line: str) -> None:

@@ -42,9 +42,9 @@ def _introduction(answer: Answer) -> str:
     seeds = len(sweep.seeds)
     return (
         f"Any fully connected network, any option, one core: the preset `{PRESET}` compares {len(answer.summaries)} "
-        f"settings ({axes}), each with {seeds} seed{'s' * (seeds != 1)}, one run at a time. A setting is chosen by its "
-        "median validation accuracy and its median training time; the test set is only reported. Where too few settings "
-        "reach 98 %, the target is what a tenth of them do. "
+        f"settings ({axes}), each with {seeds} seed{'s' * (seeds != 1)}, one run at a time. A setting is chosen by "
+        "its median validation accuracy and its median training time; the test set is only reported. Where too few "
+        "settings reach 98 %, the target is what a tenth of them do. "
         f"`fastfnn sweep --preset {PRESET}` is the same sweep with the usual report, and takes the usual options."
     )
 

@@ -26,7 +26,13 @@ def row_label(row: Row, among: Sequence[Row]) -> str:
     if row.label:
         return row.label
     parts = [text(getattr(row, name)) for name, text in _LABELS.items() if len({getattr(r, name) for r in among}) > 1]
-    return ", ".join(parts) or f"batch size {row.batch_size}"
+    return ", ".join(parts) or full_label(row)
+
+
+def full_label(row: Row) -> str:
+    """The batch size, and what else the row sets: `batch size 16, batch norm`."""
+    parts = [text(value) for name, text in _LABELS.items() if (value := getattr(row, name))]
+    return ", ".join(parts)
 
 
 _LABELS: dict[str, Callable[..., str]] = {

@@ -60,7 +60,7 @@ def test_a_preset_that_is_a_study_runs_all_of_it(fastfnn: Any, tmp_path: Path) -
     printed = fastfnn("sweep", "--preset", "study-c", "--quick", "--out", "out")
     assert (printed.status, printed.err) == (0, "")
     assert printed.out.startswith("study-c, sizes\n2 runs to do\n[1/2] batch size")
-    assert "study-c, under its conventions\n[1/5] batch size 8, batchnorm false" in printed.out
+    assert "study-c, under its conventions\n[1/5] batch size 8, seed 0: stopped, test 90.00 %, 0.750 s\n" in printed.out
     assert "\nA tiny study\n  - 1 of 2 published accuracies" in printed.out
     assert printed.out.endswith("Written in out: study-c.md, study-c/, README.md\n")
     page = (tmp_path / "out/study-c.md").read_text()

@@ -15,6 +15,7 @@ from fastfnn.studies.study import Published
 from fastfnn.studies.tables import (
     Verdict,
     comparison_table,
+    full_label,
     learning_table,
     paired_sentence,
     row_label,
@@ -59,6 +60,7 @@ def test_labels_name_what_differs() -> None:
     assert row_label(OTHERS[1], OTHERS) == "batch norm, no L2"
     assert row_label(SIZES[0], SIZES) == "batch size 8"
     assert row_label(SIZES[0], [SIZES[0]]) == "batch size 8"
+    assert full_label(OTHERS[3]) == "batch size 16, batch norm, L2 0.1"
 
 
 def test_comparison_says_published_and_both_ways(results: StudyResults) -> None:
