@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def train(data: Dataset, run: TextbookRun) -> Outcome:
     started = time.perf_counter()
     try:
         parameters, _, history = _model(data, run, sizes, run.conventions.epochs)
-    except ConfigError:  # the cost was not finite; everything else is right, or it would not have compiled
+    except ConfigError:  # the cost was not finite: what else could be wrong is fixed by the definitions
         return _diverged(run, time.perf_counter() - started)
     seconds = time.perf_counter() - started
     return Outcome(
@@ -84,7 +85,8 @@ def _compile(data: Dataset, run: TextbookRun, sizes: list[int]) -> None:
     kind = "course kernels", run.row.batchnorm, bool(run.row.dropout)
 
     def compile_now() -> None:
-        _model(data, run, sizes, epochs=1)
+        with suppress(ConfigError):  # a cost that is not finite; the run itself will say so
+            _model(data, run, sizes, epochs=1)
 
     data.derived(kind, compile_now)
 

@@ -11,7 +11,7 @@ from typing import Any
 from fastfnn.report.formatting import percent
 from fastfnn.studies.results import StudyResults
 from fastfnn.studies.study import Row
-from fastfnn.studies.tables import TIMES_FASTER, Verdict, is_published, row_label
+from fastfnn.studies.tables import TIMES_FASTER, Verdict, compare_batchnorm, is_published, row_label
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Tally:
     Attributes:
         accuracies, times: how many were published. met, beaten: how many of them our medians meet, or beat by far.
         least_times_faster: over the published times; NaN without any.
+        comparisons, gains: how many pairs of rows differ in batch norm, and in how many of them it does not lose by
+            the median of the differences.
     """
 
     accuracies: int
@@ -28,10 +30,13 @@ class Tally:
     times: int
     beaten: int
     least_times_faster: float
+    comparisons: int
+    gains: int
 
     @classmethod
     def of(cls, results: StudyResults) -> Tally:
         """Counts over all rows of a study."""
+        pairs = results.study.comparisons
         verdicts = [Verdict.of(row, results.proper(row)) for row in results.study.rows]
         accuracies = [verdict.accuracy_met for verdict in verdicts if verdict.accuracy_met is not None]
         times = [verdict.times_faster for verdict in verdicts if verdict.fast_enough is not None]
@@ -41,6 +46,8 @@ class Tally:
             times=len(times),
             beaten=sum(time >= TIMES_FASTER for time in times),
             least_times_faster=min(times, default=math.nan),
+            comparisons=len(pairs),
+            gains=sum(compare_batchnorm(results, *pair).median >= 0 for pair in pairs),
         )
 
 
@@ -56,6 +63,11 @@ def _tally_sentences(tally: Tally) -> Iterator[str]:
         yield (
             f"{tally.beaten} of {tally.times} published times are beaten by {TIMES_FASTER} times or more; "
             f"the least is {tally.least_times_faster:.0f} times."
+        )
+    if tally.comparisons:
+        yield (
+            f"Batch norm does not lose in {tally.gains} of {tally.comparisons} comparisons with none, by the median of "
+            "the differences seed by seed."
         )
 
 

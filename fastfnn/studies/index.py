@@ -49,7 +49,7 @@ def index_page(summaries: Sequence[Summary]) -> str:
     return text
 
 
-_HEADERS = ("study", "seeds", "accuracies met", "times beaten", "least times faster")
+_HEADERS = ("study", "seeds", "accuracies met", "times beaten", "least times faster", "batch norm does not lose")
 
 
 def _line(summary: Summary) -> tuple[str, ...]:
@@ -61,4 +61,5 @@ def _line(summary: Summary) -> tuple[str, ...]:
         f"{tally['met']} of {tally['accuracies']}" if tally["accuracies"] else MISSING,
         f"{tally['beaten']} of {tally['times']}" if tally["times"] else MISSING,
         MISSING if least is None else f"{least:.0f}",
+        f"{tally['gains']} of {tally['comparisons']}" if tally["comparisons"] else MISSING,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -200,6 +200,3 @@ def machine_section(environments: list[dict[str, Any]]) -> str:
                 facts.setdefault(name, {})[str(environment[name])] = None
     rows = [(name.replace("_", " "), "; ".join(values)) for name, values in facts.items()]
     return "## Machine and versions\n\n" + table(("", ""), rows)
-
-
-Figures = Mapping[str, Figure]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fastfnn.analysis import compare_paired
+from fastfnn.analysis import PairedComparison, compare_paired
 from fastfnn.parameters import tensor_shapes
 from fastfnn.report.formatting import MISSING, count, number, percent
 from fastfnn.studies.markdown import interval, table
@@ -217,14 +217,18 @@ def _dead(outcomes: Sequence[Outcome]) -> str:
     return ", ".join(str(outcome.dead_units[-1]) for outcome in outcomes if outcome.dead_units) or MISSING
 
 
+def compare_batchnorm(results: StudyResults, having: Row, without: Row) -> PairedComparison:
+    """Two rows that differ in batch norm, seed by seed, on the test set; a diverged run counts as no accuracy."""
+    scores = ({outcome.seed: outcome.test.accuracy for outcome in results.proper(row)} for row in (having, without))
+    return compare_paired(*scores)
+
+
 def paired_sentence(results: StudyResults, having: Row, without: Row, rows: Sequence[Row]) -> str:
-    """Batch norm against none, seed by seed, on the test set."""
-    with_it, without_it = (
-        {outcome.seed: outcome.test.accuracy for outcome in results.proper(row)} for row in (having, without)
-    )
-    compared = compare_paired(with_it, without_it)
+    """Batch norm against none, in words."""
+    compared = compare_batchnorm(results, having, without)
+    seeds = len(compared.seeds)
     better = sum(difference > 0 for difference in compared.differences)
     return (
-        f"{row_label(having, rows)}: {100 * compared.median:+.2f} points (median over {len(compared.seeds)} seeds) "
-        f"against none, better with {better} of {len(compared.seeds)} seeds; {compared.describe()}."
+        f"{row_label(having, rows)}: {100 * compared.median:+.2f} points (median over {seeds} "
+        f"seed{'s' * (seeds != 1)}) against none, better with {better} of {seeds}; {compared.describe()}."
     )

@@ -99,7 +99,7 @@ def test_page_and_index(results: StudyResults, tmp_path: Path) -> None:
     assert "nan" not in page
 
     index = (tmp_path / "README.md").read_text()
-    assert "| [A tiny study](study-tiny.md) | 2 | 1 of 2 | 1 of 2 | 0 |" in index
+    assert "| [A tiny study](study-tiny.md) | 2 | 1 of 2 | 1 of 2 | 0 | " in index
 
 
 def test_the_index_has_all_that_is_there(results: StudyResults, tmp_path: Path) -> None:
