@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep benchmark test check format docs clean
+.PHONY: help sweep benchmark studies test check format docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,11 @@ sweep: $(VENV)/.installed ## the main job: which batch size on MNIST? (results i
 
 benchmark: $(VENV)/.benchmarking ## all benchmarks, one after the other (half an hour; results in reports/benchmark/)
 	$(BIN)/python bench/report.py
+
+studies: $(VENV)/.installed ## the published studies, one run at a time (an hour; results in reports/studies/)
+	$(BIN)/fastfnn study --out reports/studies
+	$(BIN)/fastfnn study fast-98 --data digits --out reports/studies
+	-$(BIN)/fastfnn study fast-98 --data fashion-mnist --out reports/studies
 
 test: check ## static checks, all tests, and what they cover; the kernels are measured with compilation off as well
 	$(BIN)/coverage erase

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fastfnn._version import __version__
-from fastfnn.cli import bench, data, export, predict, report, sweep, train
+from fastfnn.cli import bench, data, export, predict, report, study, sweep, train
 from fastfnn.cli.groups import flat
 from fastfnn.cli.help import SETTINGS, Command, CommandGroup, help_without_command
 from fastfnn.cli.output import MISTAKE, note
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("sweep", cls=Command, epilog=sweep.EXAMPLES)(flat(sweep.sweep))
 app.command("train", cls=Command, epilog=train.EXAMPLES)(flat(train.train))
+app.command("study", cls=Command, epilog=study.EXAMPLES)(flat(study.study))
 app.command("report", cls=Command, epilog=report.EXAMPLES)(report.report)
 app.command("bench", cls=Command, epilog=bench.EXAMPLES)(flat(bench.bench))
 app.command("predict", cls=Command, epilog=predict.EXAMPLES)(flat(predict.predict))

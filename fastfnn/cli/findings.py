@@ -27,10 +27,10 @@ def print_findings(findings: Findings) -> None:
     settings = findings.recommendation.settings
     chosen = "none" if settings is None else settings_text(settings, findings.results.axes or None)
     typer.echo(f"\nRecommended: {chosen}")
-    _print_list(findings.recommendation.reasons)
+    print_list(findings.recommendation.reasons)
     if findings.caveats:
         typer.echo("\nBefore you trust it:")
-        _print_list(findings.caveats)
+        print_list(findings.caveats)
 
 
 def print_written(folder: Path, written: Sequence[Path]) -> None:
@@ -43,7 +43,8 @@ def _top(path: Path) -> str:
     return path.parts[0] + ("/" if len(path.parts) > 1 else "")
 
 
-def _print_list(sentences: Iterable[str]) -> None:
+def print_list(sentences: Iterable[str]) -> None:
+    """Prints sentences as a list, wrapped."""
     for sentence in sentences:
         unbroken = sentence.replace(" %", "\N{NO-BREAK SPACE}%")
         lines = textwrap.fill(unbroken, WIDTH, initial_indent="  - ", subsequent_indent="    ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,8 @@ from fastfnn.cli.grid import GridOptions, sweep_config
 from fastfnn.cli.options import EXECUTION, OUTPUT, DataOptions, JsonOption, QuietOption, setting_option
 from fastfnn.cli.output import FAILED, INTERRUPTED, note, print_facts, print_json
 from fastfnn.cli.report import STORE_NAME
+from fastfnn.cli.study import FOLDER as STUDIES_FOLDER
+from fastfnn.cli.study import QuickOption, StudyOptions, is_study, run_studies, seeds_text
 
 if TYPE_CHECKING:
     from fastfnn.config import SweepConfig
@@ -29,7 +31,10 @@ fastfnn sweep --batch-size 16..256:x2 --epochs 30 --seeds 6 --out quick
 fastfnn sweep --batch-size 32,128 --l2 0,1e-4 --batchnorm off,after --batchnorm-group 32
 fastfnn sweep --hidden "20,7,5;64;64,32" --batch-size 128
 fastfnn sweep --config sweep.toml --dry-run
+fastfnn sweep --preset study-d --quick    # a published study, with one seed instead of five
 """
+
+FOLDER = Path("fastfnn-sweep")
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,22 @@ class Options:
         Path | None,
         typer.Option(help="TOML or JSON file of a sweep; options change it.", metavar="FILE", rich_help_panel=SWEEP),
     ] = None
+    quick: QuickOption = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.", rich_help_panel=EXECUTION)] = (
         False
     )
     jobs: Annotated[int | None, setting_option("Runs at a time.", "all cores", EXECUTION, "N")] = None
     out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of the results; runs that it has are not done again.", metavar="DIR", rich_help_panel=OUTPUT
-        ),
-    ] = Path("fastfnn-sweep")
+        Path | None,
+        setting_option("Folder of the results; runs that it has are not done again.", f"{FOLDER}", OUTPUT, "DIR"),
+    ] = None
     json: JsonOption = False
     quiet: QuietOption = False
+
+    @property
+    def chosen_seeds(self) -> str | None:
+        """The text of `--seeds`, for which `--quick` is short."""
+        return seeds_text(self.seeds, quick=self.quick)
 
 
 def sweep(data: DataOptions, training: GridOptions, options: Options) -> None:
@@ -68,21 +77,35 @@ def sweep(data: DataOptions, training: GridOptions, options: Options) -> None:
     Every option of training takes a list (32,64,128) or a range (16..2048:x2 multiplies, 1..9:+2 adds); networks are
     separated by semicolons. A sweep that was interrupted goes on where it was when the command is given again.
     """
-    config = sweep_config(training, options.seeds, options.preset, options.config)
+    if options.preset and is_study(options.preset):
+        _run_study(options.preset, data, training, options)
+        return
+    config = sweep_config(training, options.chosen_seeds, options.preset, options.config)
     dataset = data.load()
-    store = options.out / STORE_NAME
+    folder = options.out or FOLDER
+    store = folder / STORE_NAME
     if options.dry_run:
         _show_plan(dataset, config, store, options.json)
         return
     findings = _findings(_run(dataset, config, store, options))
-    written = [store, *_write(findings, options.out)]
+    written = [store, *_write(findings, folder)]
     if options.json:
         print_json(findings.to_dict() | {"written": [str(path) for path in written]})
     else:
         typer.echo()
         print_findings(findings)
-        print_written(options.out, written)
+        print_written(folder, written)
     _exit(findings)
+
+
+def _run_study(name: str, data: DataOptions, training: GridOptions, options: Options) -> None:
+    """A preset that is a whole study: its settings are the published ones."""
+    given = [field.name for field in fields(training) if getattr(training, field.name) is not None]
+    if given or options.config:
+        names = ", ".join(f"--{field.replace('_', '-')}" for field in given or ["config"])
+        raise typer.BadParameter(f"--preset {name}: its settings are those of the study; found {names} as well")
+    shared = {field: getattr(options, field) for field in ("seeds", "quick", "dry_run", "json", "quiet")}
+    run_studies([name], data, StudyOptions(**shared, jobs=options.jobs or 1, out=options.out or STUDIES_FOLDER))
 
 
 def _run(dataset: Dataset, config: SweepConfig, store: Path, options: Options) -> SweepResults:

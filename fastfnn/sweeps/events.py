@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastfnn.progress import Progress
 from fastfnn.sweeps.plan import PlannedRun
 from fastfnn.sweeps.store import RunRecord, SweepResults
+
+if TYPE_CHECKING:
+    from fastfnn.network import Network
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """A run has ended, in whatever status, and is in the store."""
+    """A run has ended, in whatever status, and is in the store; its network is not, and is None for a failed run."""
 
     run: PlannedRun
     record: RunRecord
+    network: Network | None = None
 
 
 @dataclass(frozen=True)

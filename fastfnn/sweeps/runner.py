@@ -223,11 +223,12 @@ class _Session:
     def _finish(self, future: Future[Outcome]) -> None:
         """Saves a run, then forgets its result, so that only results of unsaved runs are in memory."""
         run = self._pending[future]
-        record = self._save(run, self._outcome(future))
+        outcome = self._outcome(future)
+        record = self._save(run, outcome)
         del self._pending[future]
         self._announce(run)
         del self._announced[run.run_id]
-        self._notify(RunFinished(run, record))
+        self._notify(RunFinished(run, record, outcome.result.network if outcome.result else None))
 
     def _save(self, run: PlannedRun, outcome: Outcome) -> RunRecord:
         started_at, finished_at = outcome.started_at, outcome.finished_at
