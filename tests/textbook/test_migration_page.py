@@ -14,16 +14,16 @@ import pytest
 from fastfnn import textbook as nn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
-SCRIPTS = dict(re.findall(r"```python script=(\w+)\n(.*?)```", PAGE, re.DOTALL))
+SCRIPTS = dict(re.findall(r"```\w+ script=(\w+)\n(.*?)```", PAGE, re.DOTALL))
 
 
 @pytest.fixture
-def run(pixels: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "course", naive)
 
     def execute(name: str) -> dict[str, Any]:
-        names: dict[str, Any] = {"X": pixels[0], "Y": pixels[1], "print": lambda *values: None}
-        exec(SCRIPTS[name], names)
+        names: dict[str, Any] = {}
+        exec(SCRIPTS["data"] + SCRIPTS[name], names)
         return names
 
     return execute
