@@ -84,14 +84,19 @@ def comparison_table(results: StudyResults, rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return table(_COMPARISON_HEADERS, lines)
+    return _without_empty_columns(_COMPARISON_HEADERS, lines)
+
+
+def _without_empty_columns(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    kept = [i for i in range(len(headers)) if any(line[i] != MISSING for line in lines)]
+    return table([headers[i] for i in kept], [[line[i] for i in kept] for line in lines])
 
 
 _COMPARISON_HEADERS = (
     "setting",
-    *("published: test %", "time s"),
-    *("as published: test %", "time s", "epochs"),
-    *("properly: test %", "time s", "epochs"),
+    *("published: test %", "published: s"),
+    *("as published: test %", "s", "epochs"),
+    *("properly: test %", "s", "epochs"),
     "properly against published",
 )
 
@@ -223,12 +228,18 @@ def compare_batchnorm(results: StudyResults, having: Row, without: Row) -> Paire
     return compare_paired(*scores)
 
 
-def paired_sentence(results: StudyResults, having: Row, without: Row, rows: Sequence[Row]) -> str:
-    """Batch norm against none, in words."""
-    compared = compare_batchnorm(results, having, without)
-    seeds = len(compared.seeds)
-    better = sum(difference > 0 for difference in compared.differences)
-    return (
-        f"{row_label(having, rows)}: {100 * compared.median:+.2f} points (median over {seeds} "
-        f"seed{'s' * (seeds != 1)}) against none, better with {better} of {seeds}; {compared.describe()}."
-    )
+def batchnorm_table(results: StudyResults, pairs: Sequence[tuple[Row, Row]]) -> str:
+    """Batch norm against none, a line for each pair of rows."""
+    lines = []
+    for having, without in pairs:
+        compared = compare_batchnorm(results, having, without)
+        better = sum(difference > 0 for difference in compared.differences)
+        lines.append(
+            (
+                full_label(having),
+                f"{100 * compared.median:+.2f}",
+                f"{better} of {len(compared.seeds)}",
+                number(compared.p_value, 2),
+            )
+        )
+    return table(("setting", "points gained, median over seeds", "seeds with a gain", "p-value"), lines)

@@ -14,10 +14,10 @@ from fastfnn.studies.results import StudyResults
 from fastfnn.studies.study import Published
 from fastfnn.studies.tables import (
     Verdict,
+    batchnorm_table,
     comparison_table,
     full_label,
     learning_table,
-    paired_sentence,
     row_label,
     shapes_table,
     weights_table,
@@ -93,10 +93,11 @@ def test_seeds_that_learn_nothing_are_counted(results: StudyResults) -> None:
 
 
 def test_batch_norm_is_compared_seed_by_seed(results: StudyResults) -> None:
-    sentence = paired_sentence(results, OTHERS[1], OTHERS[0], OTHERS[:2])
-    assert sentence.startswith("batch norm: ")
-    assert "over 2 seeds) against none, better with" in sentence
-    assert "cannot give a p-value below 0.5" in sentence
+    having, without = ([run.test.accuracy for run in results.proper(row)] for row in (OTHERS[1], OTHERS[0]))
+    differences = [a - b for a, b in zip(having, without, strict=True)]
+    line = batchnorm_table(results, [(OTHERS[1], OTHERS[0])]).splitlines()[2]
+    assert line.startswith(f"| batch size 16, batch norm | {50 * sum(differences):+.2f} | ")
+    assert f"| {sum(difference > 0 for difference in differences)} of 2 |" in line
 
 
 def test_shapes_by_hand() -> None:

@@ -27,7 +27,10 @@ def curves_figure(results: StudyResults, rows: Sequence[Row]) -> Figure:
     """A column for each row of the study: accuracy above, cost below, against epochs."""
     with style():
         figure = new_figure(max(6.4, 3.5 * len(rows)), 6.4)
-        grid: Any = figure.subplots(2, len(rows), sharex="col", sharey="row", squeeze=False)
+        grid: Any = figure.subplots(2, len(rows), sharex="col", squeeze=False)
+        for panel in grid[0, 1:]:  # costs may be of different sizes, since penalties are in them
+            panel.sharey(grid[0, 0])
+            panel.tick_params(labelleft=False)
         for column, row in zip(grid.T, rows, strict=True):
             for panel, measure in zip(column, MEASURES, strict=True):
                 for way in ways(results):
@@ -38,7 +41,8 @@ def curves_figure(results: StudyResults, rows: Sequence[Row]) -> Figure:
         for panels, title in zip(grid, MEASURES.values(), strict=True):
             panels[0].set_ylabel(title)
         accuracy_axis(grid[0, 0])
-        plain_log_axis(grid[1, 0])
+        for panel in grid[1]:
+            plain_log_axis(panel)
         legend_below(figure, _handles(results))
     return figure
 
