@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastfnn._version import __version__
 
 if TYPE_CHECKING:
-    from fastfnn import reference
+    from fastfnn import reference, textbook
     from fastfnn.config import EarlyStopping, NetworkConfig, SweepConfig, TrainingConfig
     from fastfnn.data import Dataset, load_dataset
     from fastfnn.errors import ConfigError, DataError, FastfnnError, StoreError
@@ -54,13 +54,14 @@ __all__ = [
     "load_dataset",
     "reference",
     "run_sweep",
+    "textbook",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "reference":
-        return import_module("fastfnn.reference")
+    if name in ("reference", "textbook"):
+        return import_module(f"fastfnn.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"fastfnn.{_HOME_OF[name]}"), name)

@@ -105,8 +105,15 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-@pytest.mark.parametrize("batch_size", [1, 7, 16, 128, 5000])
+@pytest.mark.parametrize("batch_size", [7, 128])
 def test_float64_after_200_steps(small_mnist: Dataset, batch_size: int, options: dict[str, Any]) -> None:
+    check_same_numbers(small_mnist, STEPS, batch_size=batch_size, dtype="float64", **options)
+
+
+@pytest.mark.parametrize("name", ["plain", "l2", "batchnorm after", "dropout and batchnorm before", "nesterov", "adam"])
+@pytest.mark.parametrize("batch_size", [1, 16, 5000])
+def test_one_example_whole_tiles_and_more_than_there_are(small_mnist: Dataset, batch_size: int, name: str) -> None:
+    options = OPTIONS[name]
     if batch_size == 1 and "batchnorm" in options:
         with pytest.raises(fastfnn.ConfigError, match="variance 0"):
             TrainingConfig(batch_size=1, **options)

@@ -43,12 +43,13 @@ def test_names_are_sorted_and_listed_once() -> None:
 
 
 def test_same_object_as_at_home() -> None:
-    from fastfnn import reference, training
+    from fastfnn import reference, textbook, training
     from fastfnn.config import TrainingConfig
 
     assert fastfnn.TrainingConfig is TrainingConfig
     assert fastfnn.train is training.train
     assert fastfnn.reference is reference
+    assert fastfnn.textbook is textbook
 
 
 def test_unknown_name() -> None:

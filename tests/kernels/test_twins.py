@@ -1,4 +1,7 @@
-"""The kernels as plain Python, with the NumPy twins of the vector operations, give the reference's numbers too."""
+"""The kernels as plain Python, with the NumPy twins of the vector operations, give the reference's numbers too.
+
+`make test` runs `test_interpreted.py` in the same way, and measures what it covers.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,6 @@ def passed(output: str) -> int:
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this process compiles nothing either")
-@pytest.mark.parametrize(("file", "at_least"), [("interpreted", 70), ("simd", 60), ("first_layer", 200)])
+@pytest.mark.parametrize(("file", "at_least"), [("simd", 60), ("first_layer", 200)])
 def test_everything_passes_without_compilation(file: str, at_least: int) -> None:
     assert passed(run_interpreted(f"test_{file}.py")) >= at_least
