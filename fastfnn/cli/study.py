@@ -13,7 +13,7 @@ import typer
 
 from fastfnn.cli.findings import print_list, print_written
 from fastfnn.cli.options import EXECUTION, OUTPUT, DataOptions, JsonOption, QuietOption, setting_option
-from fastfnn.cli.output import INTERRUPTED, note, print_facts, print_json
+from fastfnn.cli.output import FAILED, INTERRUPTED, note, print_facts, print_json
 
 if TYPE_CHECKING:
     from fastfnn.config import SweepConfig
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastfnn.studies.outcomes import Outcome
     from fastfnn.studies.textbook_runs import TextbookRun
     from fastfnn.sweeps.events import Observer
+    from fastfnn.sweeps.records import SweepResults
 
 EXAMPLES = """
 fastfnn study                         # all of them, about an hour
@@ -104,6 +105,14 @@ def run_studies(names: list[str] | None, data: DataOptions, options: StudyOption
     documents = [_run_and_write(name, seeds, dataset, options) for name in chosen]
     if options.json:
         print_json({"studies": documents})
+    if failed := sum(document["failed"] for document in documents):
+        sys.stdout.flush()
+        note(f"{failed} runs failed; give the command again to repeat them")
+        raise typer.Exit(FAILED)
+
+
+def _failed(*sweeps: SweepResults) -> int:
+    return sum(run.status == "failed" for results in sweeps for run in results.runs)
 
 
 def _checked(names: list[str] | None) -> list[str]:
@@ -151,6 +160,7 @@ def _run_study(
         "study": name,
         "title": results.study.title,
         "seeds": results.seeds,
+        "failed": _failed(*results.sweeps.values()),
         "tally": asdict(Tally.of(results)),
         "findings": sentences(results),
         "written": write_study(results, options.out, _command(f"fastfnn sweep --preset {name}", options)),
@@ -169,6 +179,7 @@ def _run_fastest(
         "study": name,
         "title": TITLE,
         "seeds": answer.results.sweep.seeds,
+        "failed": _failed(answer.results),
         "findings": [answer_text(answer)],
         "written": write_fastest(options.out, _command(f"fastfnn study {name}", options)),
     }

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from fastfnn.analysis import SettingSummary
 from fastfnn.report.formatting import MISSING, axis_title, number, percent, setting, settings_text
 from fastfnn.report.formatting import seconds as seconds_text
-from fastfnn.report.style import FAINT, INK, categorical, legend_below, new_figure, plain_log_axis, style
+from fastfnn.report.style import FAINT, INK, categorical, legend_below, new_figure, plain_log_axis, say, style
 from fastfnn.studies.fastest import PRESET, Answer
 from fastfnn.studies.figures.series import accuracy_axis
 from fastfnn.studies.markdown import figure, interval, table
@@ -141,9 +141,13 @@ def _draw(panel: Axes, answer: Answer) -> None:
     layers = list(dict.fromkeys(summary.settings["hidden"] for summary in answer.summaries))
     for hidden, colour in zip(layers, categorical(len(layers)), strict=True):
         of_it = [each for each in answer.summaries if each.settings["hidden"] == hidden and each.seeds]
-        points = [(each.train_seconds.median, each.validation_accuracy.median) for each in of_it]
+        xs = [each.train_seconds.median for each in of_it]
+        ys = [each.validation_accuracy.median for each in of_it]
         label = "hidden " + ", ".join(map(str, hidden))
-        panel.plot(*zip(*points, strict=True), "o", color=colour, markersize=5, alpha=0.7, label=label)
+        panel.plot(xs, ys, "o", color=colour, markersize=5, alpha=0.7, label=label)
+    if not any(summary.seeds for summary in answer.summaries):
+        say(panel, "no run ended as planned")
+        return
     panel.axhline(answer.target, color=FAINT, linestyle="--", linewidth=1.2, label="target")
     if answer.fastest:
         place = (answer.fastest.train_seconds.median, answer.fastest.validation_accuracy.median)

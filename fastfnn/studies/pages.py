@@ -141,7 +141,7 @@ def _batchnorm(results: StudyResults) -> Iterator[str]:
 
 
 def _shapes(results: StudyResults) -> Iterator[str]:
-    sizes = results.network(results.records(results.study.rows[0])[0]).layer_sizes
+    sizes = [results.data.n_features, *results.study.conventions.hidden, results.data.n_classes]
     yield "## Shapes\n"
     yield "Examples are rows, as in `fastfnn.train`; in the textbook's notation every shape is turned round.\n"
     yield tables.shapes_table(sizes, results.study.rows[0].batch_size)

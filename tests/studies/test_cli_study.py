@@ -102,6 +102,16 @@ def test_the_fastest_network(fastfnn: Any, tmp_path: Path) -> None:
     assert "fast-98.md" in (tmp_path / "out/README.md").read_text()
 
 
+def test_failed_runs_exit_1(fastfnn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("fastfnn.sweeps.runner.train", fail)
+    printed = fastfnn("study", "fast-98", "--quick", "-q")
+    assert printed.status == 1
+    assert printed.err == "fastfnn: 4 runs failed; give the command again to repeat them\n"
+
+
 def test_an_interrupt_keeps_what_is_done(fastfnn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(data: Any, run: Any) -> Any:
         raise KeyboardInterrupt

@@ -103,8 +103,9 @@ STUDY_D = Study(
             "room",
             "Dropout where there is room",
             ROOM,
-            "Half of 5 units leaves 2 or 3, which cannot tell ten classes apart; half of 20 leaves 10. What the study "
-            "called dropout left every unit in place and dropped gradients, so that it could end near its run without.",
+            "Half of 5 units leaves 2 or 3, which cannot tell ten classes apart. What the study called dropout left "
+            "every unit in place and dropped gradients, so that it could end near its run without. Half of 20 units "
+            "leaves 10: with dropout in the first hidden layer only, both of the study's accuracies are beaten.",
         ),
     ),
     curves=COMBINATIONS,

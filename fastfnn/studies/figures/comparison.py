@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastfnn.report.style import label_ticks, legend_below, new_figure, plain_log_axis, sequential, style
+from fastfnn.report.style import label_ticks, legend_below, new_figure, sequential, style
 from fastfnn.studies.figures.series import (
     Measure,
     Way,
@@ -17,6 +17,7 @@ from fastfnn.studies.figures.series import (
     draw_published,
     draw_runs,
     legend_handles,
+    log_axis,
     ways,
 )
 from fastfnn.studies.results import StudyResults
@@ -46,7 +47,7 @@ def comparison_figure(results: StudyResults, experiment: Experiment) -> Figure:
             _draw(panels[1], results, experiment, lambda outcome: outcome.seconds)
             draw_published(panels[1], _places(experiment), [row.published.seconds for row in experiment.rows])
             panels[1].set(title="time of a run", ylabel="training with its checks (s)")
-            plain_log_axis(panels[1])
+            log_axis(panels[1])
         for panel in panels:
             _label(panel, experiment)
         legend_below(figure, legend_handles(panels))

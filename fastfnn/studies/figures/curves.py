@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from fastfnn.report.curves import median_curve, thinned
-from fastfnn.report.style import FAINT, legend_below, new_figure, plain_log_axis, style
-from fastfnn.studies.figures.series import Way, accuracy_axis, ways
+from fastfnn.report.style import FAINT, legend_below, new_figure, style
+from fastfnn.studies.figures.series import Way, accuracy_axis, log_axis, ways
 from fastfnn.studies.outcomes import Outcome
 from fastfnn.studies.results import StudyResults
 from fastfnn.studies.study import Row
@@ -42,7 +42,7 @@ def curves_figure(results: StudyResults, rows: Sequence[Row]) -> Figure:
             panels[0].set_ylabel(title)
         accuracy_axis(grid[0, 0])
         for panel in grid[1]:
-            plain_log_axis(panel)
+            log_axis(panel)
         legend_below(figure, _handles(results))
     return figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from fastfnn.report.style import CATEGORICAL, FAINT, INK
+from fastfnn.report.style import CATEGORICAL, FAINT, INK, plain_log_axis, say
 from fastfnn.studies.outcomes import Outcome
 from fastfnn.studies.results import StudyResults
 from fastfnn.studies.study import Row
@@ -115,6 +115,14 @@ def _spread(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _gathered(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 - np.exp(-np.asarray(spread)))
+
+
+def log_axis(panel: Axes, which: Literal["x", "y"] = "y") -> None:
+    """A logarithmic axis, or a remark where there is nothing to draw."""
+    if panel.lines:
+        plain_log_axis(panel, which)
+    else:
+        say(panel, "no run ended as planned")
 
 
 def legend_handles(panels: Sequence[Axes]) -> list[Line2D]:
