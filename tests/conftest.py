@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from runs import X, Y
@@ -30,3 +33,11 @@ def small_mnist(mnist: Dataset) -> Dataset:
 def data() -> Dataset:
     """160 training rows, 10 steps of 16; 40 validation rows; 30 test rows."""
     return Dataset.from_arrays(X, Y, test=(X[:30], Y[:30]))
+
+
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """Ctrl-C raises, also where pytest was started with the signal ignored, as in the background of a shell."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)

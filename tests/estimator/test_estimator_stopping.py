@@ -166,6 +166,7 @@ def test_schedules(solver: str, schedule: dict[str, Any]) -> None:
     assert moving is None or moving > 1e-6
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_keyboard_interrupt_keeps_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastfnn.estimator.epochs import EpochLoop
 
@@ -175,7 +176,7 @@ def test_keyboard_interrupt_keeps_the_result(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(EpochLoop, "_validate", interrupted_validation)
     X, y = problem()
-    classifier = FNNClassifier(**OPTIONS, max_iter=10**6, tol=0.0, n_iter_no_change=np.inf)
+    classifier = FNNClassifier(**OPTIONS, max_iter=1000, tol=0.0, n_iter_no_change=np.inf)
     with pytest.warns(UserWarning, match="training was interrupted after 3 epochs"):
         classifier.fit(X, y)
     assert classifier.n_iter_ == 3

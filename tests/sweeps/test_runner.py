@@ -69,6 +69,7 @@ def test_diverged_is_kept_and_interrupted_is_done_again(data, sweep, path, train
     assert len(trainer.trained) == 6
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_stops_the_runs_and_keeps_the_finished_ones(data, sweep, path, trainer, jobs):
     trainer.behave = lambda config: "wait" if config.seed == 1 else "completed"
