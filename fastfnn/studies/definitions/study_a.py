@@ -89,7 +89,7 @@ STUDY_A = Study(
     comparisons=(*zip(BATCHNORM, PLAIN, strict=True), *zip(BOTH, PENALTY, strict=True)),
     deviations=(
         "The study does not say after how many epochs it would have stopped in any case: 250 here.",
-        "Our proper runs without L2 have 20 epochs up to batch size 64 and 32 beyond, so that one takes less than a "
+        "Our proper runs without L2 have 15 epochs up to batch size 64 and 25 beyond, so that one takes less than a "
         "thirtieth of the published time; large batches would go on rising, as study D shows with 100 epochs.",
     ),
 )
