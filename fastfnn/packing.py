@@ -87,7 +87,8 @@ class PackedNetwork:
             counters=np.zeros(lanes, np.uint32),
             factor=np.ones(1),
         )
-        self.put(parameters)
+        self._put(parameters, self.buffers.parameters)
+        fill(self._running_views(), parameters)
 
     def _scratch(self) -> Array:
         lanes = lanes_of(self.dtype)
@@ -139,12 +140,6 @@ class PackedNetwork:
         ):
             parts.append(buffer[at : at + rows * columns].reshape(rows, columns))
         return parts[0][:, :dense].T, parts[1], parts[2]
-
-    def put(self, parameters: Parameters) -> None:
-        """Replaces the parameters."""
-        self.buffers.factor[0] = 1
-        self._put(parameters, self.buffers.parameters)
-        fill(self._running_views(), parameters)
 
     def _put(self, parameters: Parameters, buffer: Array) -> None:
         """Writes the trained tensors into a buffer."""
