@@ -8,8 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from fastfnn.config import EarlyStopping
 from fastfnn.errors import ConfigError
-from fastfnn.textbook.curves import Curves, Rule
+from fastfnn.results import Evaluation
+from fastfnn.stopping import StoppingRule
+from fastfnn.textbook.curves import Curves
 from fastfnn.textbook.options import Generator, Stopping
 from fastfnn.textbook.runners import Examples, Runner
 from fastfnn.textbook.splits import Columns
@@ -71,7 +74,7 @@ class Run:
         Raises:
             ConfigError: when the cost is no longer finite.
         """
-        rule = Rule(self.stopping) if self.stopping else None
+        rule = rule_of(self.stopping) if self.stopping else None
         order, curves = self.train, self.curves
         while curves.iterations < self.schedule.steps:
             epoch_step = curves.iterations % self.schedule.steps_per_epoch
@@ -108,7 +111,7 @@ class Run:
         curves.cost_steps.append(step)
         curves.costs.append(outcome.cost)
 
-    def _check(self, rule: Rule | None) -> bool:
+    def _check(self, rule: StoppingRule | None) -> bool:
         """Looks at the validation set; true when the stopping rule says stop."""
         cost, accuracy = self.runner.validate()
         curves = self.curves
@@ -117,7 +120,7 @@ class Run:
         curves.validation_cost.append(cost)
         curves.validation_accuracy.append(accuracy)
         self.correct = self.seen = 0
-        return rule is not None and rule.check(curves.iterations, cost, accuracy)
+        return rule is not None and rule.check(curves.iterations, Evaluation(cost, cost, accuracy))
 
     def _require_finite(self) -> None:
         if not all(np.isfinite(array).all() for array in self.runner.parameters().values()):
@@ -128,3 +131,13 @@ class Run:
             f"learning_rate: the cost was no longer finite within {self.curves.iterations} steps; "
             "use a smaller learning_rate, smaller initial weights, or X divided by its largest value"
         )
+
+
+def rule_of(stopping: Stopping) -> StoppingRule:
+    """The stopping rule, which counts its patience in checks."""
+    in_steps = stopping.patience_in == "steps"
+    patience = math.ceil(stopping.patience / stopping.every) if in_steps else stopping.patience
+    config = EarlyStopping(
+        metric=stopping.metric, every=stopping.every, min_delta=stopping.tol, patience=patience, rule=stopping.rule
+    )
+    return StoppingRule(config)
