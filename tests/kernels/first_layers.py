@@ -80,7 +80,7 @@ class FirstLayer:
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
             call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], inputs.scratch)
 
-    def expect(self, change: Array, tolerance: float) -> None:
+    def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""
         expected = Parameters([self.start.weights[0] + change, *self.start.weights[1:]], self.start.biases)
         found, wanted = self.network.buffers.parameters, self.packed(expected).buffers.parameters

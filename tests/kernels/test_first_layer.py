@@ -64,7 +64,7 @@ def check_update(layer: FirstLayer, examples: Array, count: int, tolerance: floa
     dz[:, :units] = np.random.default_rng(count).normal(size=(count, units))
     layer.update(examples, 5, dz)
     X = (layer.X.astype(np.float64) * part)[examples[5 : 5 + count]]
-    layer.expect(X.T @ dz[:, :units].astype(np.float64), tolerance)
+    layer.assert_changed_by(X.T @ dz[:, :units].astype(np.float64), tolerance)
 
 
 @each_dtype

@@ -160,7 +160,7 @@ def test_a_share_of_the_features(units: int) -> None:
     dz = np.zeros((20, layer.network.layout.row_widths[1]))
     dz[:, :units] = np.random.default_rng(0).normal(size=(20, units))
     layer.update(np.arange(20), 0, dz)
-    layer.expect(has.T @ dz[:, :units], 1e-12)
+    layer.assert_changed_by(has.T @ dz[:, :units], 1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")

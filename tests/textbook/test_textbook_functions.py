@@ -17,13 +17,13 @@ random = np.random.default_rng(0)
 each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 
 
-def close(ours: Array, theirs: Array) -> None:
+def assert_close(ours: Array, theirs: Array) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
-def all_close(ours: Any, theirs: Any) -> None:
+def assert_all_close(ours: Any, theirs: Any) -> None:
     for mine, other in zip(ours, theirs, strict=True):
-        close(mine, other)
+        assert_close(mine, other)
 
 
 # Of units, features and examples: one panel and two, none and some vectors left over, products in registers, skipping
@@ -41,8 +41,8 @@ def test_linear_maps_of_all_sizes(units: int, features: int, examples: int, dens
     dZ = random.normal(size=(units, examples))
     for layout in (np.ascontiguousarray, np.asfortranarray):
         Z, cache = nn.linear_forward(layout(A), W, b)
-        close(Z, W @ A + b)
-        all_close(nn.Linear_backward(dZ, cache), naive.Linear_backward(dZ, {"A": A, "W": W}))
+        assert_close(Z, W @ A + b)
+        assert_all_close(nn.Linear_backward(dZ, cache), naive.Linear_backward(dZ, {"A": A, "W": W}))
 
 
 @each_layout
@@ -56,11 +56,11 @@ def test_linear_maps_of_all_layouts(layout: Any, shape: tuple[int, int, int]) ->
     )
     dZ = random.normal(size=(units, examples))
     Z, cache = nn.linear_forward(layout(A), layout(W), layout(b))
-    close(Z, W @ A + b)
-    all_close(nn.Linear_backward(layout(dZ), cache), naive.Linear_backward(dZ, {"A": A, "W": W}))
+    assert_close(Z, W @ A + b)
+    assert_all_close(nn.Linear_backward(layout(dZ), cache), naive.Linear_backward(dZ, {"A": A, "W": W}))
     frozen = A.copy()
     frozen.flags.writeable = False
-    close(nn.linear_forward(frozen, W, b)[0], Z)
+    assert_close(nn.linear_forward(frozen, W, b)[0], Z)
 
 
 @pytest.mark.parametrize("units", [9, 300])
@@ -68,8 +68,8 @@ def test_products_that_are_left_to_the_matrix_library(units: int) -> None:
     A, W, b = random.normal(size=(300, 257)), random.normal(size=(units, 300)), random.random((units, 1))
     dZ = random.normal(size=(units, 257))
     A_next, cache = nn.linear_activation_forward(A.T.copy().T, W, b, "relu")
-    close(A_next, np.maximum(W @ A + b, 0))
-    all_close(nn.Linear_backward(dZ, cache[0]), naive.Linear_backward(dZ, {"A": A, "W": W}))
+    assert_close(A_next, np.maximum(W @ A + b, 0))
+    assert_all_close(nn.Linear_backward(dZ, cache[0]), naive.Linear_backward(dZ, {"A": A, "W": W}))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -92,9 +92,9 @@ def test_activations(layout: Any, shape: tuple[int, int]) -> None:
     Z[0, 0] = 0
     for name in ("relu", "softmax"):
         A, cache = getattr(nn, name)(layout(Z))
-        close(A, getattr(naive, name)(Z)[0])
-        close(cache, Z)
-        close(getattr(nn, f"{name}_backward")(layout(dA), layout(Z)), getattr(naive, f"{name}_backward")(dA, Z))
+        assert_close(A, getattr(naive, name)(Z)[0])
+        assert_close(cache, Z)
+        assert_close(getattr(nn, f"{name}_backward")(layout(dA), layout(Z)), getattr(naive, f"{name}_backward")(dA, Z))
     assert nn.relu_backward(np.ones(shape), Z)[0, 0] == 0
 
 
@@ -102,7 +102,7 @@ def test_softmax_backward_is_the_jacobian() -> None:
     Z = random.normal(size=(10, 6))
     Y = np.eye(10)[:, :6]
     AL, _ = nn.softmax(Z)
-    close(nn.softmax_backward(-Y / AL, Z), AL - Y)
+    assert_close(nn.softmax_backward(-Y / AL, Z), AL - Y)
 
 
 @pytest.mark.parametrize("activation", ["relu", "softmax"])
@@ -110,14 +110,14 @@ def test_layers(activation: str) -> None:
     A, W, b = random.random((20, 50)), random.normal(size=(7, 20)), random.random((7, 1))
     mine, (linear_cache, Z) = nn.linear_activation_forward(A, W, B=b, activation=activation)
     theirs, cache = naive.linear_activation_forward(A, W, b, activation)
-    close(mine, theirs)
+    assert_close(mine, theirs)
     assert linear_cache["A"] is A
     assert linear_cache["W"] is W
     assert linear_cache["b"] is b
-    close(Z, cache[1])
+    assert_close(Z, cache[1])
     dA = random.normal(size=(7, 50))
     ours = nn.linear_activation_backward(dA, (linear_cache, Z), activation)
-    all_close(ours, naive.linear_activation_backward(dA, cache, activation))
+    assert_all_close(ours, naive.linear_activation_backward(dA, cache, activation))
 
 
 @each_layout
@@ -136,12 +136,12 @@ def test_models(use_batchnorm: bool, X_and_Y: tuple[Array, Array]) -> None:
     X, Y = X_and_Y[0][:, 300:428], X_and_Y[1][:, 300:428]
     parameters = nn.initialize_parameters([784, 20, 7, 5, 10], random_state=0)
     AL, caches = nn.L_model_forward(X, parameters, use_batchnorm)
-    close(AL, naive.L_model_forward(X, parameters, use_batchnorm)[0])
+    assert_close(AL, naive.L_model_forward(X, parameters, use_batchnorm)[0])
     assert len(caches) == 4
     grads, theirs = nn.L_model_backward(AL, Y, caches), naive.L_model_backward(AL, Y, caches)
     assert set(grads) == set(theirs) == {f"d{n}{i + (n != 'A')}" for n in "WbA" for i in range(4)}
     for name, array in theirs.items():
-        close(grads[name], array)
+        assert_close(grads[name], array)
 
 
 def test_softmax_regression() -> None:
@@ -151,7 +151,7 @@ def test_softmax_regression() -> None:
     grads = nn.L_model_backward(AL, Y, caches)
     theirs = naive.L_model_backward(*(naive.L_model_forward(X, parameters)[0], Y, caches))
     for name, array in theirs.items():
-        close(grads[name], array)
+        assert_close(grads[name], array)
 
 
 class TensorLike:
@@ -176,7 +176,7 @@ def test_whatever_numpy_takes(wrap: Any) -> None:
     X, Y = random.integers(0, 9, (6, 8)) / 8, np.eye(3)[:, [0, 1, 2, 0, 1, 2, 0, 1]]
     wrapped = {name: wrap(array.copy()) for name, array in plain.items()}
     AL, caches = nn.L_model_forward(wrap(X), wrapped)
-    close(AL, naive.L_model_forward(X, plain)[0])
+    assert_close(AL, naive.L_model_forward(X, plain)[0])
     grads = nn.L_model_backward(wrap(AL), wrap(Y), caches)
     nn.Update_parameters(wrapped, grads, 0.1)
     naive.Update_parameters(plain, grads, 0.1)
@@ -189,7 +189,7 @@ def test_float32_is_promoted() -> None:
     X, W = random.random((30, 9)).astype(np.float32), random.normal(size=(4, 30))
     Z, cache = nn.linear_forward(X, W, np.zeros((4, 1)))
     assert Z.dtype == np.float64
-    close(Z, W @ X)
+    assert_close(Z, W @ X)
     assert nn.Linear_backward(Z, cache)[1].dtype == np.float64
 
 
