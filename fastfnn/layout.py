@@ -17,6 +17,8 @@ FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vec
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
 SHORT_ROW = 8  # vectors
 TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
+UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
+MOST_LANES_A_UNIT = 1.05
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
@@ -32,6 +34,11 @@ def first_layer_widths(units: int, lanes: int) -> tuple[int, int]:
         if rest <= tail:
             return main, tail
     return main + lanes, 0
+
+
+def pays_by_feature(units: int, lanes: int) -> bool:
+    """Whether vectors of units, of which the last one may not be full, beat vectors of features for dense features."""
+    return units >= UNITS_BY_FEATURE and round_up(units, lanes) <= MOST_LANES_A_UNIT * units
 
 
 def panels(main_width: int, tail_width: int, lanes: int) -> list[tuple[int, int, int]]:
@@ -104,8 +111,10 @@ def _parameter_offsets(
 ) -> dict[str, Any]:
     main_width, tail_width = first_layer_widths(sizes[1], lanes)
     memory = Allocator(lanes)
-    dense_stride = round_up(dense_features, FEATURES_PER_VECTOR)
-    dense_weights = memory.take(sizes[1] * dense_stride)
+    by_feature = pays_by_feature(sizes[1], lanes)
+    padded = round_up(dense_features, FEATURES_PER_VECTOR)
+    dense_stride = row_widths[1] if by_feature else padded
+    dense_weights = memory.take((padded if by_feature else sizes[1]) * dense_stride)
     # One more fills records up; narrow weights of four features are whole vectors.
     listed = round_up(sizes[0] - dense_features + 1, 4)
     weights = [memory.take(listed * main_width)]
@@ -113,8 +122,10 @@ def _parameter_offsets(
     weights += [memory.take(k * width) for k, width in zip(sizes[1:], row_widths[2:], strict=False)]
     weights_end = memory.end
     return {
+        "dense_features": padded,
         "dense_weights": dense_weights,
         "dense_stride": dense_stride,
+        "dense_by_feature": by_feature,
         "weights": _integers(weights),
         "tail_weights": tail_weights,
         "weights_end": weights_end,

@@ -98,7 +98,8 @@ class PackedNetwork:
         """The compiled first layer for rows; `rows` and `share` must outlive it."""
         layout = self.layout
         of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
-        return kernels.bind_rows(rows, share, of_layer, self.dtype, training=training)
+        by_feature = layout.dense_by_feature
+        return kernels.bind_rows(rows, share, of_layer, self.dtype, by_feature=by_feature, training=training)
 
     def buffers_of_thread(self) -> Buffers:
         """The same memory, but what a thread needs for itself."""
@@ -133,13 +134,15 @@ class PackedNetwork:
         layout, dense = self.layout, self.order.dense
         units, listed = layout.units[1], len(self.order.features) - dense
         parts = []
+        dense_rows = layout.dense_features if layout.dense_by_feature else units
         for at, rows, columns in (
-            (layout.dense_weights, units, layout.dense_stride),
+            (layout.dense_weights, dense_rows, layout.dense_stride),
             (layout.weights[0], listed, layout.main_width),
             (layout.tail_weights, listed, layout.tail_width),
         ):
             parts.append(buffer[at : at + rows * columns].reshape(rows, columns))
-        return parts[0][:, :dense].T, parts[1], parts[2]
+        of_dense = parts[0] if layout.dense_by_feature else parts[0].T
+        return of_dense[:dense, :units], parts[1], parts[2]
 
     def _put(self, parameters: Parameters, buffer: Array) -> None:
         """Writes the trained tensors into a buffer."""

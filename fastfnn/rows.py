@@ -21,6 +21,7 @@ FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a 
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 SAMPLE_ROWS = 4096
 CHUNK_ROWS = 4096
+MOST_COPIED_BYTES = 1 << 30  # to begin rows at cache lines; larger ones may be mapped from a file
 
 
 class FeatureOrder(NamedTuple):
@@ -105,8 +106,8 @@ def rows_of_split(data: Dataset, split: Split, order: FeatureOrder, dtype: str) 
 def make_rows(features: Any, order: FeatureOrder, dtype: str) -> Rows:
     """Rows of a matrix (N, K): array, memmap or SciPy CSR.
 
-    uint8 values stay uint8; others take the network's dtype. Records are filled chunk by chunk, so that no float copy
-    of the whole is made; where all features are dense, rows of the right dtype are not copied.
+    uint8 values stay uint8; others take the network's dtype. All is filled chunk by chunk, so that no second copy of
+    the whole is made. Where all features are dense, rows that can be read well where they lie are not copied.
 
     Raises:
         DataError: when a finite value is too large for the dtype.
@@ -116,8 +117,22 @@ def make_rows(features: Any, order: FeatureOrder, dtype: str) -> Rows:
     if order.dense < n_features:
         return _records_of_csr(features, order, dtype) if compressed else _records_of_matrix(features, order, dtype)
     matrix = features.toarray(order="C") if compressed else features
-    values = np.ascontiguousarray(_converted(matrix, dtype)).reshape(-1)
+    values = _values_of_matrix(matrix, dtype)
     return Rows(np.empty(0, np.int64), np.empty(0, np.uint16), values, n_features, 0, _stride(n_features))
+
+
+def _values_of_matrix(matrix: Array, dtype: str) -> Array:
+    """The values row by row, from a cache line on where every row is whole cache lines: else vectors cross them."""
+    value_dtype = _value_dtype(matrix.dtype, dtype)
+    if matrix.dtype == value_dtype and matrix.flags.c_contiguous:
+        of_lines = matrix.shape[1] * value_dtype.itemsize % VECTOR_BYTES == 0
+        if not of_lines or matrix.ctypes.data % VECTOR_BYTES == 0 or matrix.nbytes > MOST_COPIED_BYTES:
+            return matrix.reshape(-1)
+    values = aligned_zeros(matrix.size, value_dtype)
+    rows = values.reshape(matrix.shape)
+    for first in range(0, len(rows), CHUNK_ROWS):
+        rows[first : first + CHUNK_ROWS] = _converted(matrix[first : first + CHUNK_ROWS], dtype)
+    return values
 
 
 def _converted(values: Any, dtype: str) -> Any:

@@ -69,13 +69,13 @@ class Division:
     def __init__(self, layout: Layout, densities: Array, threads: int) -> None:
         units, depth = layout.units, len(layout.units) - 1
         self.layout, self.threads = layout, threads
-        stride, n_listed = int(layout.dense_stride), len(densities)
+        dense, n_listed = int(layout.dense_features), len(densities)
         self.n_listed = round_up(n_listed + 1, FEATURES_TOGETHER)  # with the one that fills records up
         listed_costs = np.zeros(self.n_listed)
         listed_costs[:n_listed] = COST_OF_NONZERO * densities * units[1]
         items: list[tuple[str, int, int, int, float]] = []
-        for k in range(0, stride, WIDE):
-            last = min(k + WIDE, stride)
+        for k in range(0, dense, WIDE):
+            last = min(k + WIDE, dense)
             items.append(("dense", 0, k, last, float((last - k) * units[1])))
         for k in range(0, self.n_listed, FEATURES_TOGETHER):
             items.append(("listed", 0, k, k + FEATURES_TOGETHER, float(listed_costs[k : k + FEATURES_TOGETHER].sum())))
@@ -119,11 +119,13 @@ class Division:
         layout = self.layout
         ranges: Pairs = []
         begin, end = bounds.dense
-        if end - begin == layout.dense_stride:
-            ranges.append((layout.dense_weights, layout.dense_weights + layout.units[1] * layout.dense_stride))
+        at, stride = layout.dense_weights, layout.dense_stride
+        if layout.dense_by_feature:
+            ranges.append((at + begin * stride, at + end * stride))
+        elif end - begin == layout.dense_features:
+            ranges.append((at, at + layout.units[1] * stride))
         elif end > begin:
-            starts = layout.dense_weights + np.arange(layout.units[1]) * layout.dense_stride
-            ranges += [(at + begin, at + end) for at in starts]
+            ranges += [(at + unit * stride + begin, at + unit * stride + end) for unit in range(layout.units[1])]
         begin, end = bounds.listed
         for at, width in ((layout.weights[0], layout.main_width), (layout.tail_weights, layout.tail_width)):
             if end > begin and width:

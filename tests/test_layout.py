@@ -69,11 +69,25 @@ def parameter_pieces(layout: Layout, sizes: list[int], dense: int) -> list[tuple
     listed = round_up(sizes[0] - dense + 1, 4)
     lengths = [listed * layout.main_width, *(k * w for k, w in zip(sizes[1:], layout.row_widths[2:], strict=False))]
     pieces = [*zip(layout.weights, lengths, strict=True), (layout.tail_weights, listed * layout.tail_width)]
-    pieces += [(layout.dense_weights, sizes[1] * layout.dense_stride)]
+    pieces += [
+        (layout.dense_weights, (round_up(dense, 16) if layout.dense_by_feature else sizes[1]) * layout.dense_stride)
+    ]
     pieces += [(offset, round_up(h, 16)) for offset, h in zip(layout.biases, sizes[1:], strict=True)]
     for offsets in (layout.scale, layout.shift):
         pieces += zip(offsets, sizes[1:-1], strict=len(offsets) > 0)
     return [(int(offset), int(length)) for offset, length in pieces]
+
+
+@pytest.mark.parametrize(
+    ("units", "dtype", "by_feature"),
+    [(20, "float32", False), (63, "float32", False), (64, "float32", True), (72, "float32", False)]
+    + [(72, "float64", True), (300, "float32", True), (1000, "float32", True)],
+)
+def test_weights_of_dense_features_lie_feature_by_feature_for_many_units(
+    units: int, dtype: str, by_feature: bool
+) -> None:
+    layout, _, _ = make_layout([784, units, 10], 272, batchnorm=False, dtype=dtype, block=128, batch_size=128)
+    assert layout.dense_by_feature == by_feature
 
 
 def workspace_pieces(layout: Layout, batchnorm: bool, lanes: int, batch_size: int) -> list[tuple[int, int]]:
@@ -115,8 +129,8 @@ def test_nothing_overlaps(
         sizes, dense, batchnorm=batchnorm, dtype=dtype, block=block, batch_size=batch_size
     )
     lanes = lanes_of(dtype)
-    assert layout.dense_stride in range(dense, dense + 16)
-    assert layout.dense_stride % 16 == 0
+    assert layout.dense_features == round_up(dense, 16)
+    assert layout.dense_stride == (layout.row_widths[1] if layout.dense_by_feature else layout.dense_features)
     assert_apart(parameter_pieces(layout, sizes, dense), layout.parameters_end, lanes)
     assert_apart(workspace_pieces(layout, batchnorm, lanes, batch_size), n_workspace, lanes)
     partials = [(at, round_up(h, 16)) for at, h in zip(layout.partial_biases, sizes[1:], strict=True)]

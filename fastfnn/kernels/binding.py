@@ -15,22 +15,21 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, types
 
-from fastfnn.kernels import activations, dense_features, panels
+from fastfnn.kernels import activations, dense_by_feature, dense_by_unit, dense_features, panels
 from fastfnn.kernels.compilation import INTERPRETED, compile_callback
-from fastfnn.kernels.dense_features import EXAMPLES_PER_PASS
 from fastfnn.kernels.memory import aligned_zeros
-from fastfnn.kernels.simd import REGISTERS, VECTOR_BYTES, zeros
+from fastfnn.kernels.simd import ROOMY, VECTOR_BYTES, zeros
 from fastfnn.kernels.structures import RELU, DenseWeights, Examples, Inputs, Outputs, Panel, Rows, Share
 
 # Features of which an update keeps the sums of five units in registers.
-WIDE_BYTES = 4 * VECTOR_BYTES if REGISTERS * VECTOR_BYTES >= 2048 else VECTOR_BYTES
+WIDE_BYTES = 4 * VECTOR_BYTES if ROOMY else VECTOR_BYTES
 Function = Callable[..., None]
 
 # The makers' functions are named by what they do, and their closures hold numbers alone, so that they can be cached.
 # Every one of the first layer begins with the fields of `Rows` and `Examples`.
 
 
-def make_dense_forward(wide_bytes: int, four_bytes: int) -> Function:
+def make_dense_forward(four_bytes: int, direct_bytes: int) -> Function:
     """`dense_features.forward`."""
 
     # fmt: off
@@ -43,13 +42,13 @@ def make_dense_forward(wide_bytes: int, four_bytes: int) -> Function:
         examples = Examples(order, n, first, count)
         matrix = DenseWeights(weights, weights_at, weights_stride, units)
         outputs = Outputs(z, z_at, z_stride)
-        like, four = zeros(scratch, VECTOR_BYTES), zeros(scratch, four_bytes)
-        dense_features.forward(rows, examples, matrix, outputs, scratch, like, four)
+        like, four, direct = zeros(scratch, VECTOR_BYTES), zeros(scratch, four_bytes), zeros(scratch, direct_bytes)
+        dense_features.forward(rows, examples, matrix, outputs, scratch, like, four, direct)
 
     return dense_forward
 
 
-def make_dense_update(wide_bytes: int, four_bytes: int) -> Function:
+def make_dense_update(wide_bytes: int, direct_bytes: int) -> Function:
     """`dense_features.update`."""
 
     # fmt: off
@@ -64,8 +63,8 @@ def make_dense_update(wide_bytes: int, four_bytes: int) -> Function:
         share = Share(feature_begin, feature_end, cuts, cuts_stride)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient = Outputs(dz, dz_at, dz_stride)
-        like, wide = zeros(scratch, VECTOR_BYTES), zeros(scratch, wide_bytes)
-        dense_features.update(rows, examples, share, matrix, gradient, scratch, like, wide)
+        like, wide, direct = zeros(scratch, VECTOR_BYTES), zeros(scratch, wide_bytes), zeros(scratch, direct_bytes)
+        dense_features.update(rows, examples, share, matrix, gradient, scratch, like, wide, direct)
 
     return dense_update
 
@@ -162,30 +161,43 @@ def compiled(make: Callable[..., Function], constants: tuple[int, ...], signatur
 
 
 def bind_rows(
-    rows: Rows, share: Share, panels: Sequence[tuple[int, int, int]], dtype: Any, *, training: bool
+    rows: Rows,
+    share: Share,
+    panels: Sequence[tuple[int, int, int]],
+    dtype: Any,
+    *,
+    by_feature: bool,
+    training: bool,
 ) -> Inputs:
     """What the steps need of the first layer; `rows` and `share` must outlive it.
 
-    Panels are the units in wide vectors, those in a narrow one, and the first unit. Updates are compiled only for
-    training.
+    Panels are the units in wide vectors, those in a narrow one, and the first unit. `by_feature` is the layout's
+    `dense_by_feature`. Updates are compiled only for training.
     """
     itemsize = np.dtype(dtype).itemsize
     panel_sizes = [(main * itemsize, tail * itemsize) for main, tail, _ in panels]
-    dense_sizes = [(WIDE_BYTES, 4 * itemsize)]
+    forward_sizes, update_sizes = [(0, 0)], [(0, 0)]
+    if not by_feature:
+        direct_bytes = VECTOR_BYTES if rows.values.dtype == dtype else 0
+        forward_sizes, update_sizes = [(4 * itemsize, direct_bytes)], [(WIDE_BYTES, direct_bytes)]
 
     def functions(make: Callable[..., Function], sizes: Sequence[tuple[int, int]], *, needed: bool) -> Any:
         every = [_function(make, size, signature(rows, dtype, make)) if needed else 0 for size in sizes]
         return _addresses(every)
 
     lanes = VECTOR_BYTES // itemsize
+    of_pass = max(
+        dense_by_unit.EXAMPLES_PER_PASS * WIDE_BYTES // itemsize,
+        dense_by_feature.EXAMPLES_PER_PASS * dense_by_feature.FEATURES_TOGETHER,
+    )
     return Inputs(
         rows=_words(rows),
         share=_words(share),
-        dense_forward=functions(make_dense_forward, dense_sizes, needed=rows.dense > 0),
-        dense_update=functions(make_dense_update, dense_sizes, needed=training and rows.dense > 0),
+        dense_forward=functions(make_dense_forward, forward_sizes, needed=rows.dense > 0),
+        dense_update=functions(make_dense_update, update_sizes, needed=training and rows.dense > 0),
         forward=functions(make_forward, panel_sizes, needed=True),
         update=functions(make_update, panel_sizes, needed=training and rows.records > 0),
-        scratch=aligned_zeros(max(lanes, EXAMPLES_PER_PASS) * rows.stride + 2 * lanes, dtype),
+        scratch=aligned_zeros(max(lanes * rows.stride, of_pass) + 2 * lanes, dtype),
     )
 
 

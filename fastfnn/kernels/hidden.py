@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.offsets import clamped, shifted
 from fastfnn.kernels.simd import (
-    REGISTER_BYTES,
-    REGISTERS,
+    ROOMY,
     add_loads,
     fma_grid,
     lane_numbers,
@@ -31,7 +30,6 @@ from fastfnn.kernels.simd import (
     where,
 )
 
-ROOMY = REGISTERS * REGISTER_BYTES >= 2048  # room for a grid of 20 vectors and its factors
 GRID_TILES = 4 if ROOMY else 1
 GRID_VECTORS = 4 if ROOMY else 1
 TERMS_PER_PASS = 128  # of a product, so that what it reads of a few tiles stays in the nearest cache

@@ -45,7 +45,7 @@ def prefetch_row(rows, order, position, end):
 @inlined_kernel
 def convert_dense(rows, example, begin, end, scratch, to, like):
     """The dense values begin..end-1 of an example, to scratch[to]: whole vectors, with zeros behind the last value."""
-    start, last = row_start(rows, example), min(end, rows.dense)
+    start, last = row_start(rows, example), max(begin, min(end, rows.dense))
     whole = begin + (last - begin) // len(like) * len(like)
     for k in range(begin, whole, len(like)):
         store(load_converted(rows.values, start + k, like), scratch, to + k - begin)

@@ -86,11 +86,14 @@ class Examples(NamedTuple):
 
 
 class DenseWeights(NamedTuple):
-    """The weights of the dense features, or their gradient, somewhere in `values`: a unit after the other."""
+    """The weights of the dense features, or their gradient, somewhere in `values`.
+
+    A unit lies after the other, or a feature after the other; see `Layout`.
+    """
 
     values: Reals
     at: int
-    stride: int
+    stride: int  # from a unit, or a feature, to the next one
     units: int
 
 
@@ -126,10 +129,11 @@ class Inputs(NamedTuple):
 class Layout(NamedTuple):
     """Where things are. All offsets count elements.
 
-    First-layer weights of dense features are a matrix (H, dense_stride); see `DenseWeights`. Those of listed features
-    are input-major in two parts: whole vectors, `main_width` units a feature, and what remains, as the half or quarter
-    vector that holds it, `tail_width` units a feature. Later weights are (K, H) matrices whose rows are filled up with
-    zeros to whole vectors.
+    First-layer weights of dense features are a matrix (H, dense_stride), or (dense_features, dense_stride) where they
+    lie feature by feature; it is filled up with zeros to whole vectors. Those of listed features are input-major in two
+    parts: whole vectors, `main_width` units a feature, and what remains, as the half or quarter vector that holds it,
+    `tail_width` units a feature. Later weights are (K, H) matrices whose rows are filled up with zeros to whole
+    vectors.
 
     The workspace has room for a whole batch. Gradients of a layer's linear outputs are rows too where it pays: the
     first layer's an example a row, later ones a lane of a tile a row.
@@ -137,8 +141,10 @@ class Layout(NamedTuple):
 
     depth: int  # L
     units: Integers  # (L + 1,) units of each layer, features first
+    dense_features: int  # to whole vectors
     dense_weights: int  # offset of the first layer's weights of dense features
     dense_stride: int
+    dense_by_feature: bool
     weights: Integers  # (L,) offsets in the parameters, for the first layer of the listed features' whole vectors
     biases: Integers  # (L,)
     scale: Integers  # (L - 1,) with batch norm

@@ -18,7 +18,7 @@ from fastfnn.rows import FeatureOrder, densities, identity_order, order_by_densi
 
 Array = NDArray[Any]
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
-UNITS = [1, 3, 4, 5, 20, 21]
+UNITS = [1, 3, 4, 5, 20, 21, 64, 144]  # the last two with weights that lie feature by feature
 EXAMPLES = [1, 3, 16, 33]
 each_dtype = pytest.mark.parametrize("dtype", TOLERANCES)
 each_storage = pytest.mark.parametrize("stored", ["uint8", "float"])
@@ -110,14 +110,15 @@ def test_products_of_dense_features_and_nothing_beside_them(kind: str, dtype: st
 
 @each_dtype
 @each_storage
+@pytest.mark.parametrize("units", [21, 112])
 @pytest.mark.parametrize("kind", ["dense", "mixed"])
-def test_shares_of_the_dense_features(kind: str, stored: str, dtype: str) -> None:
+def test_shares_of_the_dense_features(kind: str, units: int, stored: str, dtype: str) -> None:
     """Each share changes its own features, of which the last ones may be less than a vector."""
     X, examples = features(40, 100, stored, dtype), shuffled(40)
     order = order_of_kind(kind, X)
     edges = [0, 16, 96, 112] if kind == "dense" else [0, 16, order.dense]
     for begin, end in pairwise(edges):
-        layer = FirstLayer(X, 21, order, dtype, Share(begin, end, np.zeros(41, np.int32), 1))
+        layer = FirstLayer(X, units, order, dtype, Share(begin, end, np.zeros(41, np.int32), 1))
         part = np.isin(np.arange(100), order.features[: order.dense][begin:end])
         check_forward(layer, examples, 16, TOLERANCES[dtype])  # leaves whole rows in the scratch memory
         check_update(layer, examples, 33, TOLERANCES[dtype], part)

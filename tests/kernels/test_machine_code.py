@@ -59,10 +59,12 @@ def bound_code(data: Dataset, monkeypatch: pytest.MonkeyPatch, **options: Any) -
     return found
 
 
-DENSE = [f"make_dense_forward {binding.WIDE_BYTES} 16", f"make_dense_update {binding.WIDE_BYTES} 16"]
+DENSE = ["make_dense_forward 16 0", f"make_dense_update {binding.WIDE_BYTES} 0"]
+DENSE_BY_FEATURE = ["make_dense_forward 0 0", "make_dense_update 0 0"]
 FUNCTIONS = {
     ("dense", 20): [*DENSE, "make_forward 64 16"],
     ("auto", 20): [*DENSE, "make_forward 64 16", "make_update 64 16"],
+    ("auto", 64): [*DENSE_BY_FEATURE, "make_forward 256 0", "make_update 256 0"],
     ("sparse", 5): ["make_forward 0 32", "make_update 0 32"],
     ("sparse", 64): ["make_forward 256 0", "make_update 256 0"],
 }

@@ -58,12 +58,22 @@ from fastfnn.kernels.simd.memory import (
     zeros_of,
 )
 from fastfnn.kernels.simd.transposes import outer_fma, store_totals, transpose
-from fastfnn.kernels.simd.vectors import INT32, REGISTER_BYTES, REGISTERS, VECTOR_BYTES, VectorType, data_of, operation
+from fastfnn.kernels.simd.vectors import (
+    INT32,
+    REGISTER_BYTES,
+    REGISTERS,
+    ROOMY,
+    VECTOR_BYTES,
+    VectorType,
+    data_of,
+    operation,
+)
 
 __all__ = [
     "INT32",
     "REGISTERS",
     "REGISTER_BYTES",
+    "ROOMY",
     "VECTOR_BYTES",
     "VectorType",
     "add_grid",

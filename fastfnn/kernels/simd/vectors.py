@@ -30,6 +30,7 @@ def registers() -> tuple[int, int]:
 
 
 REGISTER_BYTES, REGISTERS = registers()
+ROOMY = REGISTER_BYTES * REGISTERS >= 2048  # room for a grid of 20 vectors and its factors
 
 
 class VectorType(types.Type):
