@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.kernels import Buffers, Inputs, Part, Rows, Share, Steps, Targets
+from fastfnn.kernels import Buffers, Inputs, Part, Share, Steps, Targets
 from fastfnn.kernels.memory import read_only
 from fastfnn.packing import MOMENTS, PackedNetwork, settings_of
 from fastfnn.parameters import Parameters, initialise
 from fastfnn.rows import densities_in_order, order_of_features, rows_of_split, whole_share
 from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, dissolve, make_parts, run_together, threads_that_pay
-from fastfnn.warmup import evaluation_compiled_beside
+from fastfnn.warmup import compile_evaluation, compile_steps, others_compiled_beside
 
 Array = NDArray[Any]
 
@@ -72,31 +72,25 @@ class KernelEngine:
         # Inputs hold but their addresses.
         self.rows, self.shares = rows, {name: whole_share(of_split) for name, of_split in rows.items()}
         started = time.perf_counter()
-        with evaluation_compiled_beside(config.dtype):
-            self.inputs = {
-                id(split): self.network.bind(rows[id(split)], self.shares[id(split)], training=False)
-                for split in splits
-            }
-            self.members = self._team(rows[id(data.train)], densities_in_order(data, order), batch_size)
-            self._run_no_steps()
-        self._evaluate(data.train, np.empty(0, np.int64))
+        of_training = rows[id(data.train)]
+        division = self._division(densities_in_order(data, order), batch_size)
+        parts = make_parts(division)
+        with others_compiled_beside(of_training, config.hidden[0] if config.hidden else data.n_classes, config.dtype):
+            compile_steps(parts[0], targets_of(data.train), self.network, self.settings)
+        compile_evaluation(self.network, self.evaluation_settings)
+        self.inputs = {
+            id(split): self.network.bind(rows[id(split)], self.shares[id(split)], training=False) for split in splits
+        }
+        self.members = [
+            Member(part, self.network.bind(of_training, share, training=True), share, self.network.buffers_of_thread())
+            for part, share in zip(parts, division.shares(of_training), strict=True)
+        ]
         self.compile_seconds = time.perf_counter() - started
 
-    def _team(self, rows: Rows, densities: Array, batch_size: int) -> list[Member]:
-        """What each thread of the run is given."""
+    def _division(self, densities: Array, batch_size: int) -> Division:
+        """Which thread of the run has which parameters."""
         layout = self.network.layout
-        threads = threads_that_pay(self.config.threads, layout.units, batch_size)
-        division = Division(layout, densities, threads)
-        shares = division.shares(rows)
-        return [
-            Member(part, self.network.bind(rows, share, training=True), share, self.network.buffers_of_thread())
-            for part, share in zip(make_parts(division), shares, strict=True)
-        ]
-
-    def _run_no_steps(self) -> None:
-        """Compiles `run_steps`, or loads it from the cache."""
-        keys = np.zeros(len(self.config.hidden), np.uint32)
-        self.run(Stretch(np.empty(0, np.int64), 0, 0, 0, np.empty(0), keys))
+        return Division(layout, densities, threads_that_pay(self.config.threads, layout.units, batch_size))
 
     def run(self, stretch: Stretch) -> Totals:
         """Does the steps of the stretch in one call, or in one of each thread."""

@@ -80,8 +80,14 @@ def parameter_pieces(layout: Layout, sizes: list[int], dense: int) -> list[tuple
 
 @pytest.mark.parametrize(
     ("units", "dtype", "by_feature"),
-    [(20, "float32", False), (63, "float32", False), (64, "float32", True), (72, "float32", False)]
-    + [(72, "float64", True), (300, "float32", True), (1000, "float32", True)],
+    [
+        (20, "float32", False),
+        (63, "float32", False),
+        (64, "float32", True),
+        (72, "float32", False),
+        (72, "float64", True),
+        (300, "float32", True),
+    ],
 )
 def test_weights_of_dense_features_lie_feature_by_feature_for_many_units(
     units: int, dtype: str, by_feature: bool

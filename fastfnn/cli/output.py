@@ -28,9 +28,9 @@ COMPILING = "compiling the kernels first, which takes some seconds; they are kep
 
 def must_compile() -> bool:
     """Whether the kernels have to be compiled before anything else can happen."""
-    from fastfnn.kernels.compilation import nothing_is_compiled
+    from fastfnn.kernels.compilation import steps_are_not_compiled
 
-    return nothing_is_compiled()
+    return steps_are_not_compiled()
 
 
 def print_json(document: Mapping[str, Any]) -> None:

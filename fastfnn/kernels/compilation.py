@@ -32,6 +32,7 @@ from numba.core.compiler import Compiler
 OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 # Kernels are called by kernels; the code by which Python would call them takes longer to compile than they do.
 WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+OPTIMISATION_LEVEL = 2
 INTERPRETED = bool(numba.config.DISABLE_JIT)
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -66,10 +67,10 @@ def cache_folder() -> Path | None:
         return None
 
 
-def nothing_is_compiled() -> bool:
-    """Whether there is a cache, and it is empty: the next call of a kernel compiles for some seconds."""
+def steps_are_not_compiled() -> bool:
+    """Whether there is a cache, and no steps of training in it: the next run compiles them for some seconds."""
     folder = cache_folder()
-    return not INTERPRETED and folder is not None and not any(folder.rglob("*.nbc"))
+    return not INTERPRETED and folder is not None and not any(folder.rglob("*run_steps*.nbc"))
 
 
 class CheckedCacheFile(IndexDataCacheFile):
@@ -137,6 +138,18 @@ class KernelCache(FunctionCache):
             self.disable()
 
 
+class KernelLibrary(JITCodeLibrary):
+    """The code of a function that is called from outside.
+
+    Numba would optimise it twice, to find references that need no counting in between; kernels count none. Kernels are
+    vectors by their own account, so that the level at which LLVM makes vectors of loops gains nothing but time.
+    """
+
+    def _optimize_final_module(self) -> None:
+        passes, builder = self._codegen._module_pass_manager(opt=OPTIMISATION_LEVEL)
+        passes.run(self._final_module, builder)
+
+
 class PartLibrary(JITCodeLibrary):
     """The code of a function that only other compiled functions call: linked into theirs, and optimised there.
 
@@ -169,12 +182,21 @@ class NoEnvironments:
         """Nothing is kept."""
 
 
-class PartCompiler(Compiler):
-    """Numba's compiler, with a `PartLibrary` for the code."""
+class KernelCompiler(Compiler):
+    """Numba's compiler, with a library of another class for the code."""
+
+    library_class: type[JITCodeLibrary] = KernelLibrary
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        code = PartLibrary(targetctx.codegen(), "part")
+        code = self.library_class(targetctx.codegen(), "kernel")
+        code.enable_object_caching()  # so that it can be stored
         super().__init__(typingctx, targetctx, code if library is None else library, *rest)
+
+
+class PartCompiler(KernelCompiler):
+    """The same for a `PartLibrary`."""
+
+    library_class = PartLibrary
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -189,7 +211,7 @@ def inlined_kernel(function: Callable[..., Any]) -> Any:
 
 def entry_point(function: Callable[..., Any]) -> Any:
     """Compiles a function that Python calls, and keeps its compiled code on the disk."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher = numba.njit(**OPTIONS, pipeline_class=KernelCompiler)(function)
     folder = cache_folder()
     if folder is not None and not INTERPRETED:
         dispatcher._cache = KernelCache(function, folder)
@@ -198,7 +220,8 @@ def entry_point(function: Callable[..., Any]) -> Any:
 
 def compile_callback(function: Callable[..., Any], signature: Any) -> Any:
     """Compiles a function for one signature, to be called through its `address`, and keeps it on the disk likewise."""
-    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+    types = (signature.args, signature.return_type)
+    callback: Any = CFunc(function, types, locals={}, options=OPTIONS, pipeline_class=KernelCompiler)
     folder = cache_folder()
     if folder is not None:
         callback._cache = KernelCache(function, folder)

@@ -20,6 +20,7 @@ import llvmlite
 import numba
 import numpy as np
 import pytest
+from matrices import mixed_matrix
 from numba import types
 from processes import run_python
 
@@ -27,10 +28,11 @@ import fastfnn
 from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
-from fastfnn.kernels import compilation
+from fastfnn.kernels import binding, compilation
 from fastfnn.kernels.compilation import CheckedCacheFile, compile_callback, sources_digest
+from fastfnn.rows import order_of_features, rows_of_split
 from fastfnn.training import train
-from fastfnn.warmup import compile_evaluation
+from fastfnn.warmup import compile_others
 
 pytestmark = pytest.mark.skipif(compilation.INTERPRETED, reason="nothing is compiled")
 
@@ -413,6 +415,7 @@ from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.kernels import binding
+from fastfnn.rows import order_of_features, rows_of_split
 from fastfnn.training import train
 
 data = Dataset.from_arrays(np.eye(16, dtype=np.uint8), np.arange(16) % 2, validation=4)
@@ -426,14 +429,19 @@ print("everything was loaded")
 """
 
 
+@pytest.mark.parametrize("units", [5, 64])
+@pytest.mark.parametrize("kind", ["sparse", "dense", "auto"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_compiled_beside_the_steps_is_what_a_run_evaluates_with(dtype: str) -> None:
-    data = Dataset.from_arrays(np.eye(16, dtype=np.uint8), np.arange(16) % 2, validation=4)
-    result = train(data, TrainingConfig(hidden=(5, 3), batch_size=4, epochs=1, dtype=dtype))
-    signatures = list(kernels.evaluate.signatures)
-    compile_evaluation(dtype)
-    assert kernels.evaluate.signatures == signatures
+def test_what_is_compiled_beside_the_steps_is_what_a_run_needs(dtype: str, kind: str, units: int) -> None:
+    data = Dataset.from_arrays(mixed_matrix(40), np.arange(40) % 2, validation=4)
+    config = TrainingConfig(hidden=(units, 3), batch_size=4, epochs=1, dtype=dtype, input=kind)
+    rows = rows_of_split(data, data.train, order_of_features(data, kind), dtype)
+    compile_others((rows.columns.dtype.name, rows.values.dtype.name, rows.dense > 0, rows.records), units, dtype)
+    evaluations, bound = list(kernels.evaluate.signatures), binding.compiled.cache_info().currsize
+    result = train(data, config)
     assert result.status == "completed"
+    assert kernels.evaluate.signatures == evaluations
+    assert binding.compiled.cache_info().currsize == bound
 
 
 def test_a_real_run_loads_everything() -> None:
