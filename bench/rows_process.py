@@ -1,6 +1,7 @@
-"""Trains on the rows of a folder in a process of its own, and prints its times and its memory as JSON.
+"""Trains on the rows of a folder in a process of its own: prints its memory as JSON, then times epochs on request.
 
-Started by scaling.py; a process of its own, since memory that was needed once is seldom given back.
+Started by scaling.py; a process of its own, since memory that was needed once is seldom given back. For each line on
+standard input, an epoch is done and its seconds are printed.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from fastfnn.kernels import Rows
 from fastfnn.rows import order_of_features, rows_of_split
 
 
-def measure(folder: Path, config: TrainingConfig, rounds: int) -> dict[str, Any]:
-    """Times of epochs after the first, memory before the rows are read and at its peak, and the size of the rows."""
+def load(folder: Path, config: TrainingConfig) -> tuple[Epochs, dict[str, Any]]:
+    """The first epoch is done: memory before the rows are read and at its peak, and the size of the rows."""
     Epochs(tiny_data(), config)  # loads the kernels
     before = memory_now()
     with PeakPrivateMemory() as peak:
@@ -30,10 +31,9 @@ def measure(folder: Path, config: TrainingConfig, rounds: int) -> dict[str, Any]
         epochs = Epochs(data, config)
         epochs.time_epoch()
     rows = rows_of_split(data, data.train, order_of_features(data, config.input), config.dtype)
-    return {
+    return epochs, {
         "rows": len(data.train),
         "steps": epochs.steps,
-        "epoch_seconds": [epochs.time_epoch() for _ in range(rounds)],
         "load_seconds": epochs.engine.load_seconds,
         "features_bytes": data.train.features.nbytes,
         "features_mapped": mapped,
@@ -57,8 +57,11 @@ def stored_bytes(rows: Rows) -> int:
 
 
 def main() -> None:
-    folder, config, rounds = sys.argv[1:]
-    print(json.dumps(measure(Path(folder), TrainingConfig.from_json(config), int(rounds))))
+    folder, config = sys.argv[1:]
+    epochs, description = load(Path(folder), TrainingConfig.from_json(config))
+    print(json.dumps(description), flush=True)
+    for _ in sys.stdin:
+        print(epochs.time_epoch(), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
     python bench/scaling.py --axis threads,concurrent --batch-size 16,128,1024
 
 Rows beyond 1 GB are mapped from a file in the folder for temporary files (TMPDIR), and those of every number are
-trained on in a process of their own, whose memory is compared with the size of the rows that the kernels read. The
-densities are those by which `fastfnn.rows.COST_OF_NONZERO` is judged. Nothing is measured beside anything else, but
-for the runs that are to be side by side.
+trained on in a process of their own, whose memory is compared with the size of the rows that the kernels read; the
+processes take turns. The densities are those by which `fastfnn.rows.COST_OF_NONZERO` is judged. Nothing is measured
+beside anything else, but for the runs that are to be side by side.
 """
 
 from __future__ import annotations

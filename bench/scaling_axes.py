@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,19 +50,45 @@ class Points:
 
 
 def rows_axis(points: Points) -> Measurements:
-    """Rows like MNIST's, each number of them in a process of its own."""
-    return [_rows_point(points, rows) for rows in points.rows]
+    """Rows like MNIST's, each number of them in a process of its own; the processes take turns."""
+    with ExitStack() as stack:
+        processes = {}
+        for rows in points.rows:
+            say(f"rows: {rows:,}")
+            processes[rows] = RowsProcess(stack, rows, points.config)
+        timers = {rows: process.time_epoch for rows, process in processes.items()}
+        times = times_of(timers, points.rounds, rounds_of("rows", points.rounds))
+    return [process.description | {"epoch_seconds": times[rows]} for rows, process in processes.items()]
 
 
-def _rows_point(points: Points, rows: int) -> dict[str, Any]:
-    say(f"rows: {rows:,}")
-    with tempfile.TemporaryDirectory() as folder:
+class RowsProcess:
+    """A process that trains on so many rows, an epoch at a time; it ends with the stack.
+
+    Attributes:
+        description: what it said of itself after its first epoch.
+    """
+
+    def __init__(self, stack: ExitStack, rows: int, config: TrainingConfig) -> None:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         write_mnist_like(Path(folder), rows)
         script = Path(__file__).with_name("rows_process.py")
-        command = [sys.executable, str(script), folder, points.config.to_json(), str(points.rounds)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    point: dict[str, Any] = json.loads(done.stdout)
-    return point
+        command = [sys.executable, str(script), folder, config.to_json()]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = stack.enter_context(process)
+        self.description: dict[str, Any] = json.loads(self._line())
+
+    def time_epoch(self) -> float:
+        """Seconds of its next epoch."""
+        assert self.process.stdin is not None
+        print("epoch", file=self.process.stdin, flush=True)
+        return float(self._line())
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise subprocess.CalledProcessError(self.process.wait(), self.process.args)
+        return line
 
 
 def width_axis(points: Points) -> Measurements:

@@ -17,16 +17,18 @@ FEATURES_FILE, LABELS_FILE = "features.npy", "labels.npy"
 
 
 def write_mnist_like(folder: Path, rows: int) -> None:
-    """Writes MNIST's training rows over and over, each time shifted by one more pixel, until there are so many.
+    """Writes so many rows: those of MNIST's training, over and over, each time with other values for those not zero.
 
-    So values, density and the kind of pattern are MNIST's. Chunk by chunk, through a map: memory stays small.
+    So the density of every feature is MNIST's, and the work for a row does not depend on how many there are. Chunk by
+    chunk, through a map: memory stays small.
     """
     split = load_dataset("mnist").train
     images = np.asarray(split.features)[split.indices]
     shape = (rows, images.shape[1])
     features = np.lib.format.open_memmap(folder / FEATURES_FILE, mode="w+", dtype=np.uint8, shape=shape)
     for turn, first in enumerate(range(0, rows, len(images))):
-        features[first : first + len(images)] = np.roll(images, turn, axis=1)[: rows - first]
+        others = np.where(images > 0, 1 + (images.astype(np.uint16) - 1 + turn) % 255, 0)
+        features[first : first + len(images)] = others[: rows - first]
     if features.nbytes > MAPPED_FROM:
         features.flush()  # lest the disk be busy with it while epochs are timed
     np.save(folder / LABELS_FILE, np.resize(split.labels[split.indices], rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, store
 
-ROWS_AHEAD = 8  # far enough for DRAM, near enough to be in the first-level cache still
+ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 BYTES_PER_LINE = 64
 
 
