@@ -56,6 +56,27 @@ def variants_figure(document: Document) -> Figure:
     return figure
 
 
+def breakdown_figure(document: Document) -> Figure:
+    """A bar for each batch size: the parts of an epoch, one on the other."""
+    parts = [each for each in document["measurements"] if "batch_size" in each]
+    sizes = list(dict.fromkeys(each["batch_size"] for each in parts))
+    names = list(dict.fromkeys(each["part"] for each in parts))
+    with style():
+        figure = new_figure(8.2, 1.6 + 0.55 * len(sizes))
+        panel = figure.subplots()
+        ends = [0.0] * len(sizes)
+        for name, colour in zip(names, categorical(len(names)), strict=True):
+            widths = [1e3 * max(0.0, each["seconds"]) for each in parts if each["part"] == name]
+            panel.barh(range(len(sizes)), widths, 0.6, left=ends, color=colour, label=name)
+            ends = [end + width for end, width in zip(ends, widths, strict=True)]
+        panel.set_yticks(range(len(sizes)), [f"batch size {size}" for size in sizes])
+        panel.invert_yaxis()
+        panel.grid(visible=False, axis="y")
+        panel.set(xlabel="time of an epoch (ms)", title="where the time of an epoch goes")
+        legend_below(figure, panel.get_legend_handles_labels()[0])
+    return figure
+
+
 def rows_figure(measured: Measurements) -> Figure:
     """Nanoseconds a row of an epoch, and memory, against the number of rows."""
     rows = [each["rows"] for each in measured]
@@ -226,6 +247,7 @@ def scaling_figures(document: Document) -> dict[str, Figure]:
 
 
 OF_DOCUMENTS: dict[str, Callable[[Document], dict[str, Figure]]] = {
+    "breakdown": lambda document: {"breakdown": breakdown_figure(document)},
     "variants": lambda document: {"variants": variants_figure(document)},
     "scaling": scaling_figures,
     "startup": lambda document: {"startup": startup_figure(document)},

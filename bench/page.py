@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from batch_size_results import Timed
+from breakdown import table_of
 from figures import INPUTS
 from peer_results import Workload
 from tables import table
@@ -45,6 +46,15 @@ epoch as one program, scikit-learn's MLPClassifier; `-csr` and `-bag` read compr
 What the dense products of an epoch would take at the rate of large products (sgemm), or with every unit for fused
 multiply-adds (FMA) of one core always busy, is divided by fastfnn's time. Zeros that are not multiplied can take it
 beyond 100 %.
+"""
+
+BREAKDOWN = """
+## Where the time of an epoch goes
+
+Each line is the difference that a part makes to the minimum of an epoch. Beside it, the least time that its
+multiply-adds take, with every unit for them always busy, and that of reading a word of every cache line of the rows in
+the order of an epoch, which parts of the forward pass do while they compute.
+
 """
 
 MACHINE = (
@@ -134,6 +144,16 @@ def variants_section(document: Document, drawn: Drawn) -> str:
     headers = ("variant", "batch size", "epoch, ms", "cost of minima", "of medians", evaluated)
     text = "\n## Batch norm, dropout, L2 and optimisers\n\n" + table(headers, rows)
     return text + figure("variants", "What every option adds to the time of an epoch of plain SGD", drawn)
+
+
+def breakdown_section(document: Document, drawn: Drawn) -> str:
+    """The parts of an epoch, and what limits them."""
+    headers, rows = table_of(document["measurements"])
+    reading = document["measurements"][-1]
+    text = BREAKDOWN + table(headers, rows)
+    rate = reading["bytes"] / reading["seconds"] / 1e9
+    text += f"\nThe rows of an epoch are {reading['bytes'] / 1e6:.1f} MB, which one core reads at {rate:.1f} GB/s.\n"
+    return text + figure("breakdown", "Where the time of an epoch goes, by batch size", drawn)
 
 
 def startup_section(document: Document, drawn: Drawn) -> str:
@@ -273,6 +293,7 @@ _AXES: dict[str, tuple[str, Callable[[Sequence[dict[str, Any]]], str], str]] = {
 
 
 OF_DOCUMENTS: dict[str, Callable[[Document, Drawn], str]] = {
+    "breakdown": breakdown_section,
     "variants": variants_section,
     "scaling": scaling_section,
     "startup": startup_section,

@@ -91,6 +91,7 @@ PARTS = (
         ("--data", "digits", "--batch-size", "16", "--dtype", "float32", "-p", "1", "-n", "2", "-l", "1"),
         "-o",
     ),
+    Part("breakdown", "breakdown.py", (), ("--data", "digits", "--rounds", "2", "--batch-size", "16,128")),
     Part("variants", "variants.py", (), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
     Part(
         "scaling",

@@ -11,13 +11,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import breakdown
+import numpy as np
 import pyperf
 import pytest
 import report
 import scaling
 import startup
 import variants
+from matrices import mixed_matrix
 
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset
 from fastfnn.report.style import render
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -37,6 +42,7 @@ def folder(little: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documents of everything but the peers, and the report that is made of them."""
     folder = tmp_path_factory.mktemp("report")
     data = ("--data", little, "--hidden", "8")
+    run_script(breakdown, *data, "--batch-size", "16,64", "--rounds", "2", "--json", folder / "breakdown.json")
     run_script(variants, *data, "--batch-size", "16", "--rounds", "2", "--json", folder / "variants.json")
     points = ("--rows", "2000", "--width", "16,64", "--depth", "1,2", "--density", "0.1,1", "--density-rows", "200")
     run_script(scaling, *data, *points, "--batch-size", "16", "--rounds", "2", "--json", folder / "scaling.json")
@@ -64,7 +70,14 @@ def measured(folder: Path, axis: str) -> list[dict[str, Any]]:
 
 def test_the_page_has_every_part(folder: Path) -> None:
     text = (folder / "README.md").read_text()
-    for heading in ("Machine and versions", "Batch size, by pyperf", "optimisers", "Scaling", "From the start"):
+    for heading in (
+        "Machine and versions",
+        "Batch size, by pyperf",
+        "time of an epoch goes",
+        "optimisers",
+        "Scaling",
+        "From the start",
+    ):
         assert heading in text
     shown = {part.split("/")[1].split(")")[0] for part in text.split("](")[1:] if part.startswith("figures/")}
     written = {path.name for path in (folder / "figures").iterdir() if path.suffix == ".png"}
@@ -102,6 +115,31 @@ def test_variants(folder: Path) -> None:
     for each in found["measurements"]:
         assert len(each["epoch_seconds"]) == len(each["evaluation_seconds"]) == 2
     assert [each["cost_of_minima"] for each in found["measurements"] if each["variant"] == "plain SGD"] == [0]
+
+
+def test_the_parts_of_an_epoch_add_up_to_it(folder: Path) -> None:
+    *parts, reading = document(folder, "breakdown")["measurements"]
+    assert [each["part"] for each in parts] == 2 * list(breakdown.STAGES)
+    for size in (16, 64):
+        of_size = [each for each in parts if each["batch_size"] == size]
+        assert sum(each["seconds"] for each in of_size) == pytest.approx(min(of_size[-1]["stage_seconds"]))
+        assert sum(each["multiply_adds"] for each in of_size[1:]) > 0
+    assert reading["bytes"] > 0
+    assert reading["seconds"] > 0
+
+
+def test_parts_that_are_left_out_leave_the_weights_alone() -> None:
+    """By them it is seen that a stage does what it says."""
+    data = Dataset.from_arrays(mixed_matrix(64), np.arange(64) % 4, validation=0)
+    changed = {}
+    for stage in breakdown.STAGES:
+        staged = breakdown.Staged(data, TrainingConfig(batch_size=16, learning_rate=1e-3))
+        before = staged.engine.parameters().weights
+        staged.timer(stage)()
+        moved = np.abs(staged.engine.parameters().weights[0] - before[0]).max(axis=1) > 0
+        dense = staged.engine.network.order.features[: staged.engine.network.order.dense]
+        changed[stage] = (moved[dense].any(), np.delete(moved, dense).any())
+    assert list(changed.values()) == [(False, False), (False, False), (False, False), (False, True), (True, True)]
 
 
 def test_scaling_measures_every_axis(folder: Path) -> None:

@@ -1,0 +1,196 @@
+"""Where the time of an epoch goes: epochs with parts of the first layer left out, beside what limits those parts.
+
+    python bench/breakdown.py --batch-size 16,128,1024 --rounds 9 --json result.json
+    python bench/breakdown.py --hidden 128 --batch-size 128
+
+A stage is an epoch with one part more than the stage before it, and what a part takes is the difference of the two: of
+minima, over interleaved rounds in one process on one thread. Nothing is learnt on the way, since the first layer's
+outputs are wrong until the last stage; the work does not depend on them.
+
+Two limits, measured in the same process: the part's multiply-adds with all units for them always busy, and the time in
+which one core reads a word of every cache line of the rows, row by row in the order of an epoch, and does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from options import add_data_options, integers, make_parser, name_of, rounds_of, save
+
+from fastfnn.benchmarks.documents import document
+from fastfnn.benchmarks.epochs import Epochs
+from fastfnn.benchmarks.machine import fma_peak_gflops
+from fastfnn.benchmarks.rounds import milliseconds, times_of
+from fastfnn.cli.output import print_table
+from fastfnn.config import TrainingConfig
+from fastfnn.data import Dataset, load_dataset
+from fastfnn.engine import KernelEngine
+from fastfnn.kernels import Inputs, Rows
+from fastfnn.streams import epoch_order
+
+LEARNING_RATE = 1e-9  # so small that wrong outputs do no harm
+BYTES_PER_LINE = 64
+OTHERS = "later layers, loss and all else"
+LISTED_FORWARD, DENSE_FORWARD = "listed features, forward", "dense features, forward"
+LISTED_UPDATE, DENSE_UPDATE = "listed features, update", "dense features, update"
+READING = "reading the rows, and nothing else"
+STAGES = (OTHERS, LISTED_FORWARD, DENSE_FORWARD, LISTED_UPDATE, DENSE_UPDATE)
+
+
+class Staged:
+    """An engine whose epochs may leave parts of the first layer out."""
+
+    def __init__(self, data: Dataset, config: TrainingConfig) -> None:
+        self.epochs = Epochs(data, config)
+        engine = self.epochs.engine
+        assert isinstance(engine, KernelEngine)
+        self.engine = engine
+        (self.member,) = engine.members
+        self.rows: Rows = engine.rows[id(data.train)]
+        self.no_entries = np.zeros_like(self.rows.entries)
+
+    def timer(self, stage: str) -> Callable[[], float]:
+        """Times an epoch up to a stage."""
+        inputs = self._inputs(STAGES.index(stage))
+
+        def time_epoch() -> float:
+            self.engine.members[0] = self.member._replace(inputs=inputs)
+            return self.epochs.time_epoch()
+
+        return time_epoch
+
+    def _inputs(self, stage: int) -> Inputs:
+        inputs = self.member.inputs
+        missing = {
+            "dense_forward": stage < STAGES.index(DENSE_FORWARD),
+            "update": stage < STAGES.index(LISTED_UPDATE),
+            "dense_update": stage < STAGES.index(DENSE_UPDATE),
+        }
+        inputs = inputs._replace(**{name: 0 * getattr(inputs, name) for name, out in missing.items() if out})
+        if stage < STAGES.index(LISTED_FORWARD):  # records without values
+            words = inputs.rows.copy()
+            words[Rows._fields.index("entries")] = self.no_entries.ctypes.data
+            words[Rows._fields.index("dense")] = 0
+            inputs = inputs._replace(rows=words)
+        return inputs
+
+
+def multiply_adds(staged: Staged, data: Dataset, config: TrainingConfig) -> dict[str, int]:
+    """Of each part of the first layer in an epoch; listed features are those that are not zero, and what fills up."""
+    units, rows, indices = config.hidden[0], staged.rows, data.train.indices
+    listed = int(rows.entries[1::2][indices].sum()) if rows.records else 0
+    dense = len(indices) * rows.dense
+    return {
+        LISTED_FORWARD: listed * units,
+        DENSE_FORWARD: dense * units,
+        LISTED_UPDATE: listed * units,
+        DENSE_UPDATE: dense * units,
+    }
+
+
+@njit(nogil=True)
+def read_lines(words: Any, starts: Any, ends: Any, order: Any) -> int:
+    """Reads a word of every cache line of some rows."""
+    total = 0
+    for example in order:
+        for k in range(starts[example], ends[example], 8):
+            total += words[k]
+    return total
+
+
+def reader(rows: Rows, indices: NDArray[np.int64]) -> tuple[Callable[[], float], int]:
+    """A timer of `read_lines` in the order of an epoch, and how many bytes it reads."""
+    size, numbers = rows.values.itemsize, np.arange(indices.max() + 1)
+    starts, counts = numbers * rows.dense, np.full(len(numbers), rows.dense) * size
+    if rows.records:
+        starts, listed = rows.entries[0::2][numbers], rows.entries[1::2][numbers]
+        counts = counts + listed * (size + rows.columns.itemsize)
+    first = starts * size // BYTES_PER_LINE * 8
+    last = -(-(starts * size + counts) // BYTES_PER_LINE) * 8
+    stored = rows.values.view(np.uint8)
+    words = stored[: len(stored) // 8 * 8].view(np.int64)
+    last = np.minimum(last, len(words))
+    order = epoch_order(0, 0, indices, shuffle=True)
+    read_lines(words, first, last, order[:1])
+
+    def time_reading() -> float:
+        started = time.perf_counter()
+        read_lines(words, first, last, order)
+        return time.perf_counter() - started
+
+    return time_reading, int((last - first)[indices].sum()) * 8
+
+
+def measure(data: Dataset, hidden: list[int], batch_sizes: list[int], rounds: int) -> list[dict[str, Any]]:
+    """The times of every stage and of reading the rows."""
+    timers: dict[Any, Callable[[], float]] = {}
+    works: dict[str, int] = {}
+    for batch_size in batch_sizes:
+        config = TrainingConfig(hidden=hidden, batch_size=batch_size, learning_rate=LEARNING_RATE)
+        staged = Staged(data, config)
+        works = multiply_adds(staged, data, config)
+        timers |= {(batch_size, stage): staged.timer(stage) for stage in STAGES}
+    timers[0, READING], read_bytes = reader(staged.rows, data.train.indices)
+    peak = fma_peak_gflops()
+    times = times_of(timers, rounds, rounds_of("breakdown", rounds))
+    found = []
+    for batch_size in batch_sizes:
+        before = 0.0
+        for stage in STAGES:
+            seconds = times[batch_size, stage]
+            work = works.get(stage)
+            found.append(
+                {
+                    "part": stage,
+                    "batch_size": batch_size,
+                    "stage_seconds": seconds,
+                    "seconds": min(seconds) - before,
+                    "multiply_adds": work,
+                    "peak_seconds": None if work is None else 2 * work / peak / 1e9,
+                }
+            )
+            before = min(seconds)
+    return [*found, {"part": READING, "bytes": read_bytes, "seconds": min(times[0, READING])}]
+
+
+def table_of(measurements: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows: a part a line, a batch size a column, in milliseconds."""
+    parts = [each for each in measurements if "batch_size" in each]
+    sizes = list(dict.fromkeys(each["batch_size"] for each in parts))
+    rows = []
+    for stage in STAGES:
+        of_stage = {each["batch_size"]: each for each in parts if each["part"] == stage}
+        peak = of_stage[sizes[0]]["peak_seconds"]
+        limit = "" if peak is None else milliseconds(peak)
+        rows.append([stage, *(milliseconds(of_stage[size]["seconds"]) for size in sizes), limit])
+    whole = [sum(each["seconds"] for each in parts if each["batch_size"] == size) for size in sizes]
+    rows.append(["an epoch", *map(milliseconds, whole), ""])
+    (reading,) = (each for each in measurements if each["part"] == READING)
+    rows.append([reading["part"], *[milliseconds(reading["seconds"])] * len(sizes), ""])
+    return ["", *(f"batch size {size}, ms" for size in sizes), "multiply-adds at the FMA peak, ms"], rows
+
+
+def parse() -> argparse.Namespace:
+    parser = make_parser(__doc__, rounds=9)
+    add_data_options(parser)
+    parser.add_argument("--batch-size", type=integers, default=[16, 128, 1024], metavar="N,N,...")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    data = load_dataset(arguments.data)
+    measurements = measure(data, arguments.hidden, arguments.batch_size, arguments.rounds)
+    print_table(*table_of(measurements))
+    settings = {"data": name_of(arguments.data), "hidden": arguments.hidden, "rounds": arguments.rounds}
+    save(arguments.json, document("breakdown", settings, measurements))
+
+
+if __name__ == "__main__":
+    main()
