@@ -429,9 +429,10 @@ print("everything was loaded")
 """
 
 
-@pytest.mark.parametrize("units", [5, 64])
-@pytest.mark.parametrize("kind", ["sparse", "dense", "auto"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "units"),
+    [("float32", "auto", 5), ("float32", "auto", 64), ("float32", "sparse", 5), ("float64", "dense", 5)],
+)
 def test_what_is_compiled_beside_the_steps_is_what_a_run_needs(dtype: str, kind: str, units: int) -> None:
     data = Dataset.from_arrays(mixed_matrix(40), np.arange(40) % 2, validation=4)
     config = TrainingConfig(hidden=(units, 3), batch_size=4, epochs=1, dtype=dtype, input=kind)
