@@ -32,10 +32,10 @@ from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, load_dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels import Inputs, Rows
+from fastfnn.kernels.rows import BYTES_PER_LINE
 from fastfnn.streams import epoch_order
 
 LEARNING_RATE = 1e-9  # so small that wrong outputs do no harm
-BYTES_PER_LINE = 64
 OTHERS = "later layers, loss and all else"
 LISTED_FORWARD, DENSE_FORWARD = "listed features, forward", "dense features, forward"
 LISTED_UPDATE, DENSE_UPDATE = "listed features, update", "dense features, update"
@@ -84,14 +84,9 @@ class Staged:
 def multiply_adds(staged: Staged, data: Dataset, config: TrainingConfig) -> dict[str, int]:
     """Of each part of the first layer in an epoch; listed features are those that are not zero, and what fills up."""
     units, rows, indices = config.hidden[0], staged.rows, data.train.indices
-    listed = int(rows.entries[1::2][indices].sum()) if rows.records else 0
-    dense = len(indices) * rows.dense
-    return {
-        LISTED_FORWARD: listed * units,
-        DENSE_FORWARD: dense * units,
-        LISTED_UPDATE: listed * units,
-        DENSE_UPDATE: dense * units,
-    }
+    listed = units * (int(rows.entries[1::2][indices].sum()) if rows.records else 0)
+    dense = units * len(indices) * rows.dense
+    return {LISTED_FORWARD: listed, DENSE_FORWARD: dense, LISTED_UPDATE: listed, DENSE_UPDATE: dense}
 
 
 @njit(nogil=True)

@@ -75,7 +75,7 @@ class KernelEngine:
         of_training = rows[id(data.train)]
         division = self._division(densities_in_order(data, order), batch_size)
         parts = make_parts(division)
-        with others_compiled_beside(of_training, config.hidden[0] if config.hidden else data.n_classes, config.dtype):
+        with others_compiled_beside(of_training, int(self.network.layout.units[1]), config.dtype):
             compile_steps(parts[0], targets_of(data.train), self.network, self.settings)
         compile_evaluation(self.network, self.evaluation_settings)
         self.inputs = {
