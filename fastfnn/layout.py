@@ -19,6 +19,7 @@ SHORT_ROW = 8  # vectors
 TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
 UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
 MOST_LANES_A_UNIT = 1.05
+MOST_BY_BLOCKS = 512 * 1024  # bytes of first-layer weights that stay in the second-level cache with their gradient
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
@@ -87,6 +88,7 @@ def make_layout(
     tiles = most_tiles(max(batch_size, 1), block, lanes)
     by_rows = [n > 0 and (n == 1 or h >= lanes or tiles <= TILES_BY_ROWS) for n, h in enumerate(sizes)]
     panel_units = [unit for _, _, unit in panels(main_width, tail_width, lanes)]
+    first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
     running, n_running = _running_offsets(normalised, lanes)
     workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)
     layout = Layout(
@@ -98,6 +100,7 @@ def make_layout(
         panels=len(panel_units),
         panel_units=_integers(panel_units),
         block=block,
+        first_layer_by_blocks=not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_BLOCKS,
         **_parameter_offsets(sizes, dense_features, row_widths, normalised, lanes),
         **_partial_offsets(sizes, row_widths, by_rows, lanes),
         **running,

@@ -73,6 +73,21 @@ def update(buffers, settings, begin, end, rate, decay, step, like):
 
 
 @kernel
+def add(parameters, gradients, begin, end, like):
+    """parameters[begin:end] += gradients[begin:end]."""
+    for i in range(begin, end, len(like)):
+        store(load(parameters, i, like) + load(gradients, i, like), parameters, i)
+        store(like, gradients, i)
+
+
+@kernel
+def clear(gradients, begin, end, like):
+    """gradients[begin:end] = 0."""
+    for i in range(begin, end, len(like)):
+        store(like, gradients, i)
+
+
+@kernel
 def scale(parameters, begin, end, factor, like):
     """parameters[begin:end] *= factor."""
     for i in range(begin, end, len(like)):

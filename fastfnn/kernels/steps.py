@@ -87,6 +87,8 @@ def gradients_of_outputs(
         passes.loss(block, targets, layout, buffers, loss_factor, like)
         passes.backward(block, layout, buffers, settings, keys, first, factor, like)
         updates.partial_gradients(block, number, layout, buffers, like)
+        if updates.is_summed_by_one(part, layout):
+            updates.first_layer_of_block(block, inputs, layout, buffers, first)
         first += block.size
         number += 1
 
@@ -134,6 +136,8 @@ def run_step(
     wait_for_all(part)
     loss, correct = passes.sum_over_tiles(buffers, tiles)
     if not math.isfinite(loss):
+        if updates.is_summed_by_one(part, layout):
+            updates.forget_first_layer(part.first_layer, buffers, like)
         return loss, correct, weight, factor
     if settings.optimizer == SGD and shrinkage < SMALLEST_FACTOR:
         updates.scale(part.first_layer, buffers, shrinkage, like)

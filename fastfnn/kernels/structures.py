@@ -171,6 +171,7 @@ class Layout(NamedTuple):
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
     block: int  # examples of every block of a batch but the last one
+    first_layer_by_blocks: bool  # whether its gradient is summed beside the weights, block by block of a batch
 
 
 class Buffers(NamedTuple):

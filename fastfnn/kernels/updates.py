@@ -103,13 +103,57 @@ def optimise(ranges, buffers, settings, rate, decay, step, like):
 
 
 @inlined_kernel
+def is_summed_by_one(part, layout):
+    """Whether a thread alone sums the gradient of the first layer's weights while it goes through the blocks."""
+    return layout.first_layer_by_blocks and part.threads == 1
+
+
+@inlined_kernel
+def first_layer_of_block(block, inputs, layout, buffers, first_row):
+    """Adds one block's gradient of the first layer's weights to that of the batch."""
+    first_layer.update(
+        inputs,
+        block.order,
+        block.end,
+        block.position,
+        block.size,
+        layout,
+        buffers.gradients,
+        buffers.workspace,
+        first_row,
+    )
+
+
+@inlined_kernel
+def forget_first_layer(ranges, buffers, like):
+    """The gradient of the first layer's weights becomes zeros."""
+    for i in range(ranges.size):
+        optimizers.clear(buffers.gradients, ranges.numbers[2 * i], ranges.numbers[2 * i + 1], like)
+
+
+@inlined_kernel
+def update_first_layer(part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like):
+    """One step of the optimiser on the first layer's weights.
+
+    Plain SGD, whose rate is in the gradient of the outputs already, adds the gradient to the weights, example by
+    example unless it is summed beside them.
+    """
+    plain = settings.optimizer == SGD
+    target = buffers.parameters if plain and not layout.first_layer_by_blocks else buffers.gradients
+    if not is_summed_by_one(part, layout):
+        first_layer.update(inputs, order, end, position, count, layout, target, buffers.workspace, 0)
+    if not plain:
+        optimise(part.first_layer, buffers, settings, rate, decay, step, like)
+    elif layout.first_layer_by_blocks:
+        for i in range(part.first_layer.size):
+            begin, behind = part.first_layer.numbers[2 * i], part.first_layer.numbers[2 * i + 1]
+            optimizers.add(buffers.parameters, buffers.gradients, begin, behind, like)
+
+
+@inlined_kernel
 def update(part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like):
     """One step of the optimiser, once the gradients of all linear outputs are there."""
     gradients(part, count, tiles, layout, buffers, like)
-    if settings.optimizer == SGD:
-        first_layer.update(inputs, order, end, position, count, layout, buffers.parameters, buffers.workspace)
-    else:
-        first_layer.update(inputs, order, end, position, count, layout, buffers.gradients, buffers.workspace)
-        optimise(part.first_layer, buffers, settings, rate, decay, step, like)
+    update_first_layer(part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like)
     optimise(part.weights, buffers, settings, rate, decay, step, like)
     optimise(part.others, buffers, settings, rate, 0.0, step, like)

@@ -162,3 +162,17 @@ def test_a_narrower_processor_gives_the_same_bits(processor: str, features: str)
 
 if __name__ == "__main__":
     print(*digests_of_short_runs())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+def test_nothing_is_left_of_a_step_that_diverged(data: Dataset, optimizer: str) -> None:
+    """The gradient of a batch of several blocks is summed before its loss is known."""
+    config = config_of({}, batch_size=200, optimizer=optimizer)
+    engine, other = KernelEngine(data, config), KernelEngine(data, config)
+    step = Stretch(data.train.indices, 0, 1, 0, np.full(1, 0.1), np.zeros(2, np.uint32))
+    state = engine.state()
+    engine.network.buffers.parameters[engine.network.layout.biases[0]] = np.nan
+    assert engine.run(step).diverged
+    engine.restore(state)
+    assert engine.run(step) == other.run(step)
+    np.testing.assert_array_equal(engine.network.buffers.parameters, other.network.buffers.parameters)
