@@ -171,7 +171,7 @@ def test_nothing_is_left_of_a_step_that_diverged(data: Dataset, optimizer: str) 
     engine, other = KernelEngine(data, config), KernelEngine(data, config)
     step = Stretch(data.train.indices, 0, 1, 0, np.full(1, 0.1), np.zeros(2, np.uint32))
     state = engine.state()
-    engine.network.buffers.parameters[engine.network.layout.biases[0]] = np.nan
+    engine.network.buffers.parameters[engine.network.layout.biases[-1]] = np.nan
     assert engine.run(step).diverged
     engine.restore(state)
     assert engine.run(step) == other.run(step)
