@@ -178,6 +178,7 @@ def _workspace_offsets(
         "gradients": per_layer(depth),
         "unnormalised": per_layer(depth if batchnorm else 0),
         "normalised": per_layer(depth if batchnorm else 0),
+        "means": _integers([memory.take(h) for h in allocated]),
         "deviations": _integers([memory.take(h) for h in allocated]),
         "rows": _integers([memory.take(examples * row_widths[n]) if by_rows[n] else -1 for n in range(depth + 1)]),
         "lane_mask": memory.take(examples),

@@ -10,104 +10,118 @@ MOMENTUM = 0.9
 
 
 @kernel
-def update_running(running, position, value):
-    """Moves a running statistic towards the block's."""
-    kept = splat(MOMENTUM, value)
-    blended = kept * splat(running[position], value) + (splat(1, value) - kept) * value
-    running[position] = first_lane(blended)
+def update_running(running, position, values):
+    """Moves the running statistics of a vector of units towards the block's."""
+    kept = splat(MOMENTUM, values)
+    blended = kept * load(running, position, values) + (splat(1, values) - kept) * values
+    store(blended, running, position)
 
 
 @kernel
-def degrees_of_freedom(count, statistics):
-    """What the sum of squares is divided by to give the variance."""
-    return count - 1 if statistics.unbiased else count
+def reciprocal(number, like):
+    """1 / number, in the precision of the vector."""
+    return first_lane(splat(1, like) / splat(number, like))
 
 
 @kernel
-def inverse_deviation(variance, statistics, like):
-    """One over what values are divided by."""
-    epsilon = splat(statistics.epsilon, like)
+def reciprocal_freedom(count, statistics, like):
+    """What the sum of squares is multiplied by to give the variance: one over the degrees of freedom."""
+    return reciprocal(count - 1 if statistics.unbiased else count, like)
+
+
+@kernel
+def inverse_deviations(variances, statistics):
+    """One over what values are divided by, for a vector of units."""
+    epsilon, one = splat(statistics.epsilon, variances), splat(1, variances)
     if statistics.on_deviation:
-        return splat(1, like) / (sqrt(variance) + epsilon)
-    return splat(1, like) / sqrt(variance + epsilon)
+        return one / (sqrt(variances) + epsilon)
+    return one / sqrt(variances + epsilon)
 
 
 @kernel
-def forward_unit(
-    workspace,
-    z_at,
-    y_at,
-    normalised_at,
-    tile,
-    tiles,
-    count,
-    mask_at,
-    scale,
-    shift,
-    running,
-    mean_at,
-    variance_at,
-    statistics,
-    like,
-):
-    """Normalises one unit over the `count` examples of a block and returns one over its standard deviation."""
+def centre(workspace, z_at, centred_at, tile, tiles, share, mask_at, like):
+    """Subtracts one unit's mean over the examples of a block, of which each has the `share` in it.
+
+    Returns the mean and the sum of the squares of the differences.
+    """
     lanes = len(like)
-    n = splat(count, like)
-    sums = like
+    sums, squares = like, like
     for t in range(tiles):
         sums = fma(load(workspace, z_at + t * tile, like), load(workspace, mask_at + t * lanes, like), sums)
-    mean = splat(total(sums), like) / n
-    squares = like
+    mean = total(sums) * share
     for t in range(tiles):
-        centred = (load(workspace, z_at + t * tile, like) - mean) * load(workspace, mask_at + t * lanes, like)
+        difference = load(workspace, z_at + t * tile, like) - splat(mean, like)
+        centred = difference * load(workspace, mask_at + t * lanes, like)
         squares = fma(centred, centred, squares)
-        store(centred, workspace, normalised_at + t * tile)
-    variance = splat(total(squares), like) / splat(degrees_of_freedom(count, statistics), like)
-    inverse = inverse_deviation(variance, statistics, like)
+        store(centred, workspace, centred_at + t * tile)
+    return mean, total(squares)
+
+
+@kernel
+def statistics_of_units(layout, buffers, statistics, layer, count, like):
+    """From the sums of squares of a layer's units to one over their deviations; updates the running statistics."""
+    units, workspace, running = layout.units[layer], buffers.workspace, buffers.running
+    means_at, deviations_at = layout.means[layer], layout.deviations[layer]
+    of_freedom = splat(reciprocal_freedom(count, statistics, like), like)
+    for i in range(0, units, len(like)):
+        for unit in range(units, i + len(like)):  # of the last vector, behind the last unit
+            workspace[means_at + unit] = 0
+            workspace[deviations_at + unit] = 0
+        variances = load(workspace, deviations_at + i, like) * of_freedom
+        update_running(running, layout.running_mean[layer - 1] + i, load(workspace, means_at + i, like))
+        update_running(running, layout.running_variance[layer - 1] + i, variances)
+        store(inverse_deviations(variances, statistics), workspace, deviations_at + i)
+
+
+@kernel
+def normalise(workspace, normalised_at, y_at, tile, tiles, inverse, scale, shift, like):
+    """Divides one unit's centred values by their deviation, in place, and scales and shifts them to y."""
     factor, offset = splat(scale, like), splat(shift, like)
     for t in range(tiles):
-        normalised = load(workspace, normalised_at + t * tile, like) * inverse
+        normalised = load(workspace, normalised_at + t * tile, like) * splat(inverse, like)
         store(normalised, workspace, normalised_at + t * tile)
         store(fma(normalised, factor, offset), workspace, y_at + t * tile)
-    update_running(running, mean_at, mean)
-    update_running(running, variance_at, variance)
-    return first_lane(inverse)
 
 
 @kernel
 def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
-    """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics."""
+    """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics.
+
+    Units one after the other would wait for divisions and roots; those of a vector of units are taken at once.
+    """
     workspace, parameters = buffers.workspace, buffers.parameters
-    lanes = len(like)
-    tile, first = layout.allocated_units[layer] * lanes, block.tile * layout.allocated_units[layer] * lanes
-    for unit in range(layout.units[layer]):
-        at_unit = unit * lanes
-        workspace[layout.deviations[layer] + unit] = forward_unit(
+    lanes, units, share = len(like), layout.units[layer], reciprocal(block.size, like)
+    tile = layout.allocated_units[layer] * lanes
+    mask_at, normalised_at = layout.lane_mask + block.tile * lanes, layout.normalised[layer] + block.tile * tile
+    means_at, deviations_at = layout.means[layer], layout.deviations[layer]
+    for unit in range(units):
+        shifted = unit * lanes
+        workspace[means_at + unit], workspace[deviations_at + unit] = centre(
+            workspace, z_at + shifted, normalised_at + shifted, tile, tiles, share, mask_at, like
+        )
+    statistics_of_units(layout, buffers, statistics, layer, block.size, like)
+    for unit in range(units):
+        shifted = unit * lanes
+        normalise(
             workspace,
-            z_at + at_unit,
-            y_at + at_unit,
-            layout.normalised[layer] + first + at_unit,
+            normalised_at + shifted,
+            y_at + shifted,
             tile,
             tiles,
-            block.size,
-            layout.lane_mask + block.tile * lanes,
+            at(workspace, deviations_at + unit),
             at(parameters, layout.scale[layer - 1] + unit),
             at(parameters, layout.shift[layer - 1] + unit),
-            buffers.running,
-            layout.running_mean[layer - 1] + unit,
-            layout.running_variance[layer - 1] + unit,
-            statistics,
             like,
         )
 
 
 @kernel
-def slope_of(dscale, inverse, count, statistics):
+def slope_of(dscale, inverse, of_freedom, statistics):
     """How much of the gradient is along the normalised values.
 
     Where epsilon is added to the deviation, the divisor of the values moves as the deviation does, and not as itself.
     """
-    slope = dscale / degrees_of_freedom(count, statistics)
+    slope = dscale * of_freedom
     if statistics.on_deviation:
         divisor = 1 / inverse
         deviation = divisor - statistics.epsilon
@@ -116,18 +130,19 @@ def slope_of(dscale, inverse, count, statistics):
 
 
 @kernel
-def backward_unit(workspace, dy_at, normalised_at, tile, tiles, count, mask_at, scale, inverse, statistics, like):
+def backward_unit(
+    workspace, dy_at, normalised_at, tile, tiles, share, of_freedom, mask_at, scale, inverse, statistics, like
+):
     """dy becomes dz for one unit; returns the gradients of scale and shift."""
     lanes = len(like)
-    n = splat(count, like)
     products, sums = like, like
     for t in range(tiles):
         dy = load(workspace, dy_at + t * tile, like)
         products = fma(dy, load(workspace, normalised_at + t * tile, like), products)
         sums = sums + dy
     dscale, dshift = total(products), total(sums)
-    slope, mean = splat(slope_of(dscale, inverse, count, statistics), like), splat(dshift, like) / n
-    factor = splat(scale, like) * splat(inverse, like)
+    slope, mean = splat(slope_of(dscale, inverse, of_freedom, statistics), like), splat(dshift * share, like)
+    factor = splat(scale * inverse, like)
     for t in range(tiles):
         normalised = load(workspace, normalised_at + t * tile, like)
         centred = load(workspace, dy_at + t * tile, like) - mean - normalised * slope
@@ -140,6 +155,7 @@ def backward(block, layout, buffers, statistics, layer, dy_at, tiles, like):
     """The gradient through the normalisation of a layer, in place; gradients of scale and shift."""
     workspace, gradients = buffers.workspace, buffers.gradients
     lanes = len(like)
+    share, of_freedom = reciprocal(block.size, like), reciprocal_freedom(block.size, statistics, like)
     for unit in range(layout.units[layer]):
         dscale, dshift = backward_unit(
             workspace,
@@ -147,7 +163,8 @@ def backward(block, layout, buffers, statistics, layer, dy_at, tiles, like):
             layout.normalised[layer] + (block.tile * layout.allocated_units[layer] + unit) * lanes,
             layout.allocated_units[layer] * lanes,
             tiles,
-            block.size,
+            share,
+            of_freedom,
             layout.lane_mask + block.tile * lanes,
             at(buffers.parameters, layout.scale[layer - 1] + unit),
             at(workspace, layout.deviations[layer] + unit),

@@ -162,6 +162,7 @@ class Layout(NamedTuple):
     gradients: Integers  # (L + 1,)
     unnormalised: Integers  # (L + 1,) what batch norm is given
     normalised: Integers  # (L + 1,)
+    means: Integers  # (L + 1,) of each unit over the examples of a block, a number a unit
     deviations: Integers  # (L + 1,) one over the standard deviation, a number a unit
     rows: Integers  # (L + 1,) gradients as rows; negative where there are none
     partial_weights: Integers  # (L,) offsets in the partial gradients; negative for layers whose gradients are rows
