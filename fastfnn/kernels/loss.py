@@ -7,13 +7,17 @@ import math
 import numpy as np
 
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.simd import at, equal, exp, greater, load, splat, store, total, where
+from fastfnn.kernels.simd import at, equal, exp, greater, load, prefetch, splat, store, total, where
+
+EXAMPLES_AHEAD = 128  # whose labels, in random order, are in other cache lines
 
 
 @kernel
-def load_labels(labels, order, position, count, scratch, like):
-    """The labels of `count` examples as lanes, -1 in the lanes behind them."""
+def load_labels(labels, order, end, position, count, scratch, like):
+    """The labels of `count` examples as lanes, -1 in the lanes behind them; those of later ones are prefetched."""
     for lane in range(len(like)):
+        if position + lane + EXAMPLES_AHEAD < end:
+            prefetch(labels, at(order, position + lane + EXAMPLES_AHEAD))
         scratch[lane] = labels[order[position + lane]] if lane < count else -1
     return load(scratch, 0, like)
 
@@ -27,7 +31,7 @@ def load_weights(weights, order, position, count, scratch, like):
 
 
 @kernel
-def softmax_cross_entropy(workspace, logits_at, classes, targets, order, position, count, factor, scratch, like):
+def softmax_cross_entropy(workspace, logits_at, classes, targets, order, end, position, count, factor, scratch, like):
     """Turns the logits (C, V) of a tile into the gradient of factor * cross-entropy, 0 in lanes without an example.
 
     Returns the weighted sum of the examples' cross-entropies, by log-sum-exp about the largest logit, and the number of
@@ -36,7 +40,7 @@ def softmax_cross_entropy(workspace, logits_at, classes, targets, order, positio
     One unit alone is the logit of the second of two classes; that of the first one is 0.
     """
     lanes = len(like)
-    label = load_labels(targets.labels, order, position, count, scratch, like)
+    label = load_labels(targets.labels, order, end, position, count, scratch, like)
     first = 1 if classes == 1 else 0  # the class of the first unit
     best = like
     if first == 0:

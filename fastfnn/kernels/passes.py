@@ -206,6 +206,7 @@ def loss(block, targets, layout, buffers, factor, like):
             layout.units[depth],
             targets,
             block.order,
+            block.end,
             position,
             n,
             factor,
