@@ -85,8 +85,19 @@ def machine_section(documents: Mapping[str, Document]) -> str:
         for name in MACHINE:
             if name in document["environment"]:
                 facts.setdefault(name, {}).update(dict.fromkeys(_facts(document["environment"][name])))
+    facts["kernels"] = dict.fromkeys(_kernels(documents))
     rows = [(name.replace("_", " "), "; ".join(values)) for name, values in facts.items()]
     return "\n## Machine and versions\n\n" + "".join(["| | |\n|---|---|\n", *(f"| {a} | {b} |\n" for a, b in rows)])
+
+
+def _kernels(documents: Mapping[str, Document]) -> list[str]:
+    """The digest of the kernels that were measured; where documents differ, which ones had which."""
+    measured: dict[str, list[str]] = {}
+    for name, document in documents.items():
+        measured.setdefault(document["environment"].get("kernels", "unknown"), []).append(name)
+    if len(measured) == 1:
+        return list(measured)
+    return [f"{digest} in {', '.join(names)}" for digest, names in measured.items()]
 
 
 def _facts(value: Any) -> list[str]:

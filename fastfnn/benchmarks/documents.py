@@ -8,8 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fastfnn import kernels
 from fastfnn.atomic import write_atomically
+from fastfnn.kernels.compilation import sources_digest
 from fastfnn.sweeps.environment import describe_environment
+
+DIGITS = 8  # of the digest of the kernels
 
 
 def document(
@@ -19,8 +23,12 @@ def document(
     *,
     packages: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """A document of a benchmark that ran alone; `packages` are others whose versions matter."""
+    """A document of a benchmark that ran alone; `packages` are others whose versions matter.
+
+    Its environment names the kernels too, so that results of other ones do not pass for theirs.
+    """
     versions = {name: metadata.version(name) for name in packages}
+    versions["kernels"] = sources_digest(Path(kernels.__file__).parent)[:DIGITS]
     return {
         "benchmark": benchmark,
         "environment": describe_environment(jobs=1) | versions,

@@ -76,8 +76,14 @@ def test_both_kinds_of_columns_have_a_panel_with_every_kind_of_input() -> None:
 def test_documents_of_several_environments_have_one_table() -> None:
     libraries = [{"internal_api": "openblas", "version": "1"}, {"internal_api": "openblas", "version": "2"}]
     documents = {
-        "a": {"environment": {"cpu": "one", "blas": libraries}},
-        "b": {"environment": {"cpu": "one", "blas": libraries[::-1], "torch": "2.0"}},
+        "a": {"environment": {"cpu": "one", "blas": libraries, "kernels": "1f"}},
+        "b": {"environment": {"cpu": "one", "blas": libraries[::-1], "kernels": "1f", "torch": "2.0"}},
     }
-    rows = machine_section(documents).splitlines()[-3:]
-    assert rows == ["| cpu | one |", "| blas | openblas 1; openblas 2 |", "| torch | 2.0 |"]
+    rows = machine_section(documents).splitlines()[-4:]
+    assert rows == ["| cpu | one |", "| blas | openblas 1; openblas 2 |", "| torch | 2.0 |", "| kernels | 1f |"]
+
+
+def test_results_of_other_kernels_are_told_apart() -> None:
+    documents = {name: {"environment": {"kernels": digest}} for name, digest in (("a", "1f"), ("b", "2e"), ("c", "1f"))}
+    documents["d"] = {"environment": {}}
+    assert "| kernels | 1f in a, c; 2e in b; unknown in d |" in machine_section(documents)

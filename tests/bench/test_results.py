@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def test_a_document_has_the_machine_and_names_nobody(tmp_path: Path) -> None:
     assert loaded["measurements"] == [{"seconds": [0.1, 0.2]}]
     assert loaded["environment"]["cpu"]
     assert loaded["environment"]["pyperf"] == pyperf.__version__
+    assert re.fullmatch("[0-9a-f]{8}", loaded["environment"]["kernels"])
     assert platform.node() not in text
     assert f'"{getpass.getuser()}"' not in text
 
