@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep benchmark studies test check format docs clean
+.PHONY: help sweep benchmark studies test interpreted check format docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -37,12 +37,15 @@ studies: $(VENV)/.installed ## the published studies, one run at a time (an hour
 	$(BIN)/fastfnn study fast-98 --data digits --out reports/studies
 	-$(BIN)/fastfnn study fast-98 --data fashion-mnist --out reports/studies
 
-test: check ## static checks, all tests, and what they cover; the kernels are measured with compilation off as well
+test: $(VENV)/.developing ## static checks, all tests, and what they cover; the kernels are measured with compilation off as well
 	$(BIN)/coverage erase
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -p -m pytest -q tests/kernels/test_interpreted.py
+	$(MAKE) --jobs=2 --output-sync check interpreted
 	COVERAGE_FILE=.coverage.compiled $(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+interpreted: $(VENV)/.developing
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -p -m pytest -q tests/kernels/test_interpreted.py
 
 check: $(VENV)/.developing ## ruff, mypy and the contracts of the imports
 	$(BIN)/ruff check .

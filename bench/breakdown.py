@@ -2,6 +2,7 @@
 
     python bench/breakdown.py --batch-size 16,128,1024 --rounds 9 --json result.json
     python bench/breakdown.py --hidden 128 --batch-size 128
+    python bench/breakdown.py --input dense
 
 A stage is an epoch with one part more than the stage before it, and what a part takes is the difference of the two: of
 minima, over interleaved rounds in one process on one thread. Nothing is learnt on the way, since the first layer's
@@ -21,15 +22,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from options import add_data_options, integers, make_parser, name_of, rounds_of, save
+from options import add_data_options, add_input_option, integers, make_parser, name_of, rounds_of, save
+from rivals.workload import Workload
 
 from fastfnn.benchmarks.documents import document
-from fastfnn.benchmarks.epochs import Epochs
+from fastfnn.benchmarks.epochs import Epochs, network_text
 from fastfnn.benchmarks.machine import fma_peak_gflops
 from fastfnn.benchmarks.rounds import milliseconds, times_of
 from fastfnn.cli.output import print_table
 from fastfnn.config import TrainingConfig
-from fastfnn.data import Dataset, load_dataset
+from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels import Inputs, Rows
 from fastfnn.kernels.rows import BYTES_PER_LINE
@@ -122,12 +124,12 @@ def reader(rows: Rows, indices: NDArray[np.int64]) -> tuple[Callable[[], float],
     return time_reading, int((last - first)[indices].sum()) * 8
 
 
-def measure(data: Dataset, hidden: list[int], batch_sizes: list[int], rounds: int) -> list[dict[str, Any]]:
+def measure(data: Dataset, workload: Workload, batch_sizes: list[int], rounds: int) -> list[dict[str, Any]]:
     """The times of every stage and of reading the rows."""
     timers: dict[Any, Callable[[], float]] = {}
     works: dict[str, int] = {}
     for batch_size in batch_sizes:
-        config = TrainingConfig(hidden=hidden, batch_size=batch_size, learning_rate=LEARNING_RATE)
+        config = workload.config(batch_size)
         staged = Staged(data, config)
         works = multiply_adds(staged, data, config)
         timers |= {(batch_size, stage): staged.timer(stage) for stage in STAGES}
@@ -174,16 +176,24 @@ def table_of(measurements: Sequence[dict[str, Any]]) -> tuple[list[str], list[li
 def parse() -> argparse.Namespace:
     parser = make_parser(__doc__, rounds=9)
     add_data_options(parser)
+    add_input_option(parser)
     parser.add_argument("--batch-size", type=integers, default=[16, 128, 1024], metavar="N,N,...")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse()
-    data = load_dataset(arguments.data)
-    measurements = measure(data, arguments.hidden, arguments.batch_size, arguments.rounds)
+    hidden = tuple(arguments.hidden)
+    workload = Workload(arguments.data, hidden=hidden, input=arguments.input, learning_rate=LEARNING_RATE)
+    data = workload.load()
+    measurements = measure(data, workload, arguments.batch_size, arguments.rounds)
     print_table(*table_of(measurements))
-    settings = {"data": name_of(arguments.data), "hidden": arguments.hidden, "rounds": arguments.rounds}
+    settings = {
+        "data": name_of(arguments.data),
+        "network": network_text(data, workload.config(1)),
+        "input": arguments.input,
+        "rounds": arguments.rounds,
+    }
     save(arguments.json, document("breakdown", settings, measurements))
 
 

@@ -51,6 +51,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hidden", type=integers, default=list(hidden), metavar="N,N,...", help=help_text)
 
 
+def add_input_option(parser: argparse.ArgumentParser) -> None:
+    """Adds how fastfnn reads the rows."""
+    parser.add_argument("--input", choices=("auto", "dense"), default="auto", help="dense: float rows for fastfnn too")
+
+
 def name_of(data: str) -> str:
     """The data's name without the folder that it lies in."""
     return Path(data).name

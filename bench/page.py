@@ -54,7 +54,6 @@ BREAKDOWN = """
 Each line is the difference that a part makes to the minimum of an epoch. Beside it, the least time that its
 multiply-adds take, with every unit for them always busy, and that of reading a word of every cache line of the rows in
 the order of an epoch, which parts of the forward pass do while they compute.
-
 """
 
 MACHINE = (
@@ -159,12 +158,17 @@ def variants_section(document: Document, drawn: Drawn) -> str:
 
 def breakdown_section(document: Document, drawn: Drawn) -> str:
     """The parts of an epoch, and what limits them."""
-    headers, rows = table_of(document["measurements"])
-    reading = document["measurements"][-1]
-    text = BREAKDOWN + table(headers, rows)
-    rate = reading["bytes"] / reading["seconds"] / 1e9
-    text += f"\nThe rows of an epoch are {reading['bytes'] / 1e6:.1f} MB, which one core reads at {rate:.1f} GB/s.\n"
+    text = BREAKDOWN + breakdown_of_network(document, drawn)
     return text + figure("breakdown", "Where the time of an epoch goes, by batch size", drawn)
+
+
+def breakdown_of_network(document: Document, _: Drawn) -> str:
+    """The table for one network and one kind of rows."""
+    settings, reading = document["settings"], document["measurements"][-1]
+    rows_text = ", rows of floats" if settings["input"] == "dense" else ""
+    rate = reading["bytes"] / reading["seconds"] / 1e9
+    text = f"\n### {settings['network']}{rows_text}\n\n" + table(*table_of(document["measurements"]))
+    return text + f"\nThe rows of an epoch are {reading['bytes'] / 1e6:.1f} MB, read alone at {rate:.1f} GB/s.\n"
 
 
 def startup_section(document: Document, drawn: Drawn) -> str:
@@ -305,6 +309,8 @@ _AXES: dict[str, tuple[str, Callable[[Sequence[dict[str, Any]]], str], str]] = {
 
 OF_DOCUMENTS: dict[str, Callable[[Document, Drawn], str]] = {
     "breakdown": breakdown_section,
+    "breakdown-dense": breakdown_of_network,
+    "breakdown-hidden-128": breakdown_of_network,
     "variants": variants_section,
     "scaling": scaling_section,
     "startup": startup_section,

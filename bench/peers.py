@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from options import add_data_options, integers, make_parser, name_of, save, words
+from options import add_data_options, add_input_option, integers, make_parser, name_of, save, words
 from rivals import OURS, RIVALS, default_rivals
 from rivals.memory import available_bytes, that_fit
 from rivals.processes import WorkerError, label
@@ -55,7 +55,7 @@ def make_arguments() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, rounds=7)
     add_data_options(parser)
     parser.add_argument("--synthetic", type=synthetic, metavar="ROWSxCOLUMNS@DENSITY", help="sparse data at random")
-    parser.add_argument("--input", choices=("auto", "dense"), default="auto", help="dense: float rows for fastfnn too")
+    add_input_option(parser)
     sizes = f"(default: those of {','.join(map(str, BATCH_SIZES))} for which there are rows)"
     parser.add_argument("--batch-size", type=integers, metavar="N,N,...", help=sizes)
     parser.add_argument("--threads", type=thread_counts, default=f"1,{ALL}", help=f"of the peers (default: 1,{ALL})")

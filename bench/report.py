@@ -70,6 +70,7 @@ def against_peers(
 
 ALL_SIZES = "16,32,64,128,256,512,1024,2048"
 QUICK_PEERS = ("--data", "digits", "--rounds", "1", "--batch-size", "16,64")
+QUICK_BREAKDOWN = ("--data", "digits", "--rounds", "2", "--batch-size", "16,128")
 SYNTHETIC = (
     *("--synthetic", "20000x20000@0.005", "--hidden", "64"),
     # Dense rows are slower than the best compressed ones even if their products are done at the rate of sgemm.
@@ -91,7 +92,9 @@ PARTS = (
         ("--data", "digits", "--batch-size", "16", "--dtype", "float32", "-p", "1", "-n", "2", "-l", "1"),
         "-o",
     ),
-    Part("breakdown", "breakdown.py", (), ("--data", "digits", "--rounds", "2", "--batch-size", "16,128")),
+    Part("breakdown", "breakdown.py", (), QUICK_BREAKDOWN),
+    Part("breakdown-dense", "breakdown.py", ("--input", "dense"), ("--input", "dense", *QUICK_BREAKDOWN)),
+    Part("breakdown-hidden-128", "breakdown.py", ("--hidden", "128"), ("--hidden", "128", *QUICK_BREAKDOWN)),
     Part("variants", "variants.py", (), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
     Part(
         "scaling",

@@ -1,12 +1,15 @@
-"""Data sets that are small enough for every test."""
+"""Data sets that are small enough for every test; what is measured of coverage."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from numba.core.compiler import CompilerBase
 from runs import X, Y
 
 from fastfnn.data import Dataset, load_dataset
@@ -33,6 +36,28 @@ def small_mnist(mnist: Dataset) -> Dataset:
 def data() -> Dataset:
     """160 training rows, 10 steps of 16; 40 validation rows; 30 test rows."""
     return Dataset.from_arrays(X, Y, test=(X[:30], Y[:30]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler_is_not_measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage does not follow Numba's compiler, which has most of the work of the tests and would take twice as long.
+
+    Modules that test what the compiler calls in this package say `COMPILER_IS_MEASURED = True`.
+    """
+    compile_extra = CompilerBase.compile_extra
+
+    def unmeasured(compiler: Any, function: Any) -> Any:
+        measure = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return compile_extra(compiler, function)
+        finally:
+            sys.settrace(measure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not getattr(request.module, "COMPILER_IS_MEASURED", False):
+            patch.setattr(CompilerBase, "compile_extra", unmeasured)
+        yield
 
 
 @pytest.fixture

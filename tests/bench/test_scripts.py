@@ -43,6 +43,8 @@ def folder(little: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = ("--data", little, "--hidden", "8")
     run_script(breakdown, *data, "--batch-size", "16,64", "--rounds", "2", "--json", folder / "breakdown.json")
+    dense = ("--input", "dense", "--batch-size", "16", "--rounds", "2")
+    run_script(breakdown, *data, *dense, "--json", folder / "breakdown-dense.json")
     run_script(variants, *data, "--batch-size", "16", "--rounds", "2", "--json", folder / "variants.json")
     points = ("--rows", "2000", "--width", "16,64", "--depth", "1,2", "--density", "0.1,1", "--density-rows", "200")
     run_script(scaling, *data, *points, "--batch-size", "16", "--rounds", "2", "--json", folder / "scaling.json")
@@ -126,6 +128,15 @@ def test_the_parts_of_an_epoch_add_up_to_it(folder: Path) -> None:
         assert sum(each["multiply_adds"] for each in of_size[1:]) > 0
     assert reading["bytes"] > 0
     assert reading["seconds"] > 0
+
+
+def test_rows_of_floats_have_no_listed_features(folder: Path) -> None:
+    found = document(folder, "breakdown-dense")
+    assert found["settings"]["input"] == "dense"
+    works = {each["part"]: each.get("multiply_adds") for each in found["measurements"]}
+    assert works[breakdown.LISTED_FORWARD] == works[breakdown.LISTED_UPDATE] == 0
+    assert works[breakdown.DENSE_FORWARD] == works[breakdown.DENSE_UPDATE] > 0
+    assert f"### {found['settings']['network']}, rows of floats\n" in (folder / "README.md").read_text()
 
 
 def test_parts_that_are_left_out_leave_the_weights_alone() -> None:

@@ -34,6 +34,7 @@ from fastfnn.rows import order_of_features, rows_of_split
 from fastfnn.training import train
 from fastfnn.warmup import compile_others
 
+COMPILER_IS_MEASURED = True
 pytestmark = pytest.mark.skipif(compilation.INTERPRETED, reason="nothing is compiled")
 
 PACKAGE = Path(fastfnn.__file__).parent

@@ -45,6 +45,7 @@ from fastfnn.kernels.compilation import INTERPRETED
 from fastfnn.kernels.simd import at, by_pointers, first_lane, load, maximum, prefetch, repeat, store, zeros
 from fastfnn.kernels.simd.vectors import registers
 
+COMPILER_IS_MEASURED = True
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="of compiled code")
 on_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 processors")
 
