@@ -29,7 +29,7 @@ $(VENV)/.benchmarking: pyproject.toml $(VENV)/.installed
 sweep: $(VENV)/.installed ## the main job: which batch size on MNIST? (results in fastfnn-sweep/)
 	$(BIN)/fastfnn sweep
 
-benchmark: $(VENV)/.benchmarking ## all benchmarks, one after the other (half an hour; results in reports/benchmark/)
+benchmark: $(VENV)/.benchmarking ## all benchmarks, one after the other (an hour; results in reports/benchmark/)
 	$(BIN)/python bench/report.py
 
 studies: $(VENV)/.installed ## the published studies, one run at a time (an hour; results in reports/studies/)

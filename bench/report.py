@@ -1,6 +1,6 @@
 """Measures everything, one thing after the other, and writes reports/benchmark: JSON, tables, figures, a page.
 
-    python bench/report.py                            # `make benchmark`: all of it, about half an hour on two cores
+    python bench/report.py                            # `make benchmark`: all of it, about an hour on two cores
     python bench/report.py --only peers,variants      # some parts; the others keep the results that they have
     python bench/report.py --only peers-mnist --minutes 10
     python bench/report.py --draw                     # figures and page from the JSON files, nothing measured
@@ -78,7 +78,7 @@ SYNTHETIC = (
 )
 WIDE = ("--hidden", "512,512", "--peers", "numpy,torch,torch-compile,jax,scikit-learn")
 PARTS = (
-    against_peers("mnist", "784-20-7-5-10 on MNIST", rounds=7, sizes=ALL_SIZES, quick=QUICK_PEERS),
+    against_peers("mnist", "784-20-7-5-10 on MNIST", rounds=15, sizes=ALL_SIZES, quick=QUICK_PEERS),
     against_peers("hidden-128", "784-128-10 on MNIST", "--hidden", "128"),
     against_peers("mnist-dense", "784-20-7-5-10 on MNIST, float rows for all", "--input", "dense"),
     against_peers("synthetic", "20,000 columns, 0.5 % not zero", *SYNTHETIC, rounds=3),
