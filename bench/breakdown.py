@@ -43,6 +43,7 @@ LISTED_FORWARD, DENSE_FORWARD = "listed features, forward", "dense features, for
 LISTED_UPDATE, DENSE_UPDATE = "listed features, update", "dense features, update"
 READING = "reading the rows, and nothing else"
 STAGES = (OTHERS, LISTED_FORWARD, DENSE_FORWARD, LISTED_UPDATE, DENSE_UPDATE)
+OF_RECORDS = (LISTED_FORWARD, LISTED_UPDATE)
 
 
 class Staged:
@@ -56,6 +57,11 @@ class Staged:
         (self.member,) = engine.members
         self.rows: Rows = engine.rows[id(data.train)]
         self.no_entries = np.zeros_like(self.rows.entries)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those that there are for the rows: a matrix lists nothing."""
+        return tuple(stage for stage in STAGES if self.rows.records or stage not in OF_RECORDS)
 
     def timer(self, stage: str) -> Callable[[], float]:
         """Times an epoch up to a stage."""
@@ -86,9 +92,11 @@ class Staged:
 def multiply_adds(staged: Staged, data: Dataset, config: TrainingConfig) -> dict[str, int]:
     """Of each part of the first layer in an epoch; listed features are those that are not zero, and what fills up."""
     units, rows, indices = config.hidden[0], staged.rows, data.train.indices
-    listed = units * (int(rows.entries[1::2][indices].sum()) if rows.records else 0)
     dense = units * len(indices) * rows.dense
-    return {LISTED_FORWARD: listed, DENSE_FORWARD: dense, LISTED_UPDATE: listed, DENSE_UPDATE: dense}
+    works = {DENSE_FORWARD: dense, DENSE_UPDATE: dense}
+    if rows.records:
+        works |= dict.fromkeys(OF_RECORDS, units * int(rows.entries[1::2][indices].sum()))
+    return works
 
 
 @njit(nogil=True)
@@ -132,14 +140,14 @@ def measure(data: Dataset, workload: Workload, batch_sizes: list[int], rounds: i
         config = workload.config(batch_size)
         staged = Staged(data, config)
         works = multiply_adds(staged, data, config)
-        timers |= {(batch_size, stage): staged.timer(stage) for stage in STAGES}
+        timers |= {(batch_size, stage): staged.timer(stage) for stage in staged.stages}
     timers[0, READING], read_bytes = reader(staged.rows, data.train.indices)
     peak = fma_peak_gflops()
     times = times_of(timers, rounds, rounds_of("breakdown", rounds))
     found = []
     for batch_size in batch_sizes:
         before = 0.0
-        for stage in STAGES:
+        for stage in staged.stages:
             seconds = times[batch_size, stage]
             work = works.get(stage)
             found.append(
@@ -161,7 +169,7 @@ def table_of(measurements: Sequence[dict[str, Any]]) -> tuple[list[str], list[li
     parts = [each for each in measurements if "batch_size" in each]
     sizes = list(dict.fromkeys(each["batch_size"] for each in parts))
     rows = []
-    for stage in STAGES:
+    for stage in dict.fromkeys(each["part"] for each in parts):
         of_stage = {each["batch_size"]: each for each in parts if each["part"] == stage}
         peak = of_stage[sizes[0]]["peak_seconds"]
         limit = "" if peak is None else milliseconds(peak)

@@ -68,9 +68,14 @@ def against_peers(
     return Part(f"peers-{name}", "peers.py", given, title=title, **others)
 
 
+def breakdown(name: str = "", *options: str) -> Part:
+    """A workload of breakdown.py."""
+    quick = ("--data", "digits", "--rounds", "2", "--batch-size", "16,128", *options)
+    return Part(f"breakdown{name}", "breakdown.py", ("--rounds", "40", *options), quick)
+
+
 ALL_SIZES = "16,32,64,128,256,512,1024,2048"
 QUICK_PEERS = ("--data", "digits", "--rounds", "1", "--batch-size", "16,64")
-QUICK_BREAKDOWN = ("--data", "digits", "--rounds", "2", "--batch-size", "16,128")
 SYNTHETIC = (
     *("--synthetic", "20000x20000@0.005", "--hidden", "64"),
     # Dense rows are slower than the best compressed ones even if their products are done at the rate of sgemm.
@@ -92,10 +97,10 @@ PARTS = (
         ("--data", "digits", "--batch-size", "16", "--dtype", "float32", "-p", "1", "-n", "2", "-l", "1"),
         "-o",
     ),
-    Part("breakdown", "breakdown.py", (), QUICK_BREAKDOWN),
-    Part("breakdown-dense", "breakdown.py", ("--input", "dense"), ("--input", "dense", *QUICK_BREAKDOWN)),
-    Part("breakdown-hidden-128", "breakdown.py", ("--hidden", "128"), ("--hidden", "128", *QUICK_BREAKDOWN)),
-    Part("variants", "variants.py", (), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
+    breakdown(),
+    breakdown("-dense", "--input", "dense"),
+    breakdown("-hidden-128", "--hidden", "128"),
+    Part("variants", "variants.py", ("--rounds", "60"), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
     Part(
         "scaling",
         "scaling.py",

@@ -19,7 +19,7 @@ SHORT_ROW = 8  # vectors
 TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
 UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
 MOST_LANES_A_UNIT = 1.05
-MOST_BY_BLOCKS = 512 * 1024  # bytes of first-layer weights that stay in the second-level cache with their gradient
+MOST_BY_BLOCKS = 256 * 1024  # bytes of first-layer weights that stay near with their gradient, and rows beside them
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
