@@ -42,7 +42,8 @@ def folder(little: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documents of everything but the peers, and the report that is made of them."""
     folder = tmp_path_factory.mktemp("report")
     data = ("--data", little, "--hidden", "8")
-    run_script(breakdown, *data, "--batch-size", "16,64", "--rounds", "2", "--json", folder / "breakdown.json")
+    both_kinds = ("--data", "digits", "--hidden", "8")  # of features
+    run_script(breakdown, *both_kinds, "--batch-size", "16,64", "--rounds", "2", "--json", folder / "breakdown.json")
     dense = ("--input", "dense", "--batch-size", "16", "--rounds", "2")
     run_script(breakdown, *data, *dense, "--json", folder / "breakdown-dense.json")
     run_script(variants, *data, "--batch-size", "16", "--rounds", "2", "--json", folder / "variants.json")
