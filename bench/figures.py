@@ -46,7 +46,7 @@ def variants_figure(document: Document) -> Figure:
             costs = {each["variant"]: 100 * each["cost_of_minima"] for each in measured if each["batch_size"] == size}
             places = [place - height * (index - (len(sizes) - 1) / 2) for place in range(len(names))]
             bars = panel.barh(places, [costs[name] for name in names], height, color=colour, label=f"batch size {size}")
-            panel.bar_label(bars, fmt="%+.0f %%", padding=3, fontsize=8.5, color=INK)
+            panel.bar_label(bars, fmt=lambda cost: f"{round(cost):+d} %", padding=3, fontsize=8.5, color=INK)
         panel.set_yticks(range(len(names)), names)
         panel.margins(x=0.12)
         panel.grid(visible=False, axis="y")

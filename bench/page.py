@@ -144,8 +144,8 @@ def variants_section(document: Document, drawn: Drawn) -> str:
             each["variant"],
             str(each["batch_size"]),
             minimum_and_median(each["epoch_seconds"]),
-            f"{100 * each['cost_of_minima']:+.0f} %",
-            f"{100 * each['cost_of_medians']:+.0f} %",
+            f"{round(100 * each['cost_of_minima']):+d} %",
+            f"{round(100 * each['cost_of_medians']):+d} %",
             minimum_and_median(each["evaluation_seconds"]),
         )
         for each in document["measurements"]
