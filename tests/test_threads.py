@@ -34,6 +34,10 @@ RUNS = {
     "weights": {"optimizer": "nesterov", "activation": "tanh", "weighted": True},
     "groups": {"batchnorm": "before", "batchnorm_group": 20},
     "dense": {"input": "dense", "dtype": "float64", "optimizer": "adamw"},
+    # Of which one thread sums the first layer's gradient block by block, and several after the last one.
+    "blocks": {"batch_size": 200, "l2": 0.01},
+    "blocks, momentum": {"batch_size": 200, "optimizer": "momentum"},
+    "blocks, dense": {"batch_size": 200, "input": "dense", "dtype": "float64"},
 }
 
 
