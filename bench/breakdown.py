@@ -65,10 +65,10 @@ class Staged:
 
     def timer(self, stage: str) -> Callable[[], float]:
         """Times an epoch up to a stage."""
-        inputs = self._inputs(STAGES.index(stage))
+        member = self.engine.make_member(self.member.part, self._inputs(STAGES.index(stage)), self.member.share)
 
         def time_epoch() -> float:
-            self.engine.members[0] = self.member._replace(inputs=inputs)
+            self.engine.members[0] = member
             return self.epochs.time_epoch()
 
         return time_epoch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from fastfnn import kernels
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.kernels import Buffers, Inputs, Part, Share, Steps, Targets
-from fastfnn.kernels.memory import read_only
+from fastfnn.kernels import Inputs, Part, Share, Statistics, Steps, Targets
+from fastfnn.kernels.machine_code import Key
+from fastfnn.kernels.routines import Words
 from fastfnn.packing import MOMENTS, PackedNetwork, settings_of
 from fastfnn.parameters import Parameters, initialise
 from fastfnn.rows import densities_in_order, order_of_features, rows_of_split, whole_share
 from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, dissolve, make_parts, run_together, threads_that_pay
-from fastfnn.warmup import compile_evaluation, compile_steps, others_compiled_beside
+from fastfnn.warmup import load_all
 
 Array = NDArray[Any]
 
@@ -33,13 +34,13 @@ class Member(NamedTuple):
     part: Part
     inputs: Inputs
     share: Share
-    buffers: Buffers
+    words: Words  # of all that is the same in every call
 
 
 def targets_of(split: Split) -> Targets:
     """Labels and weights of a split as the kernels take them."""
     weights = np.empty(0) if split.weights is None else split.weights
-    return Targets(read_only(split.labels), read_only(weights), split.weights is not None)
+    return Targets(np.ascontiguousarray(split.labels), np.ascontiguousarray(weights), split.weights is not None)
 
 
 class KernelEngine:
@@ -51,8 +52,12 @@ class KernelEngine:
         config: TrainingConfig,
         parameters: Parameters | None = None,
         moments: Sequence[Parameters] = (),
+        statistics: Statistics | None = None,
     ) -> None:
-        """Starts from `parameters` and the optimiser's `moments`, or else from the weights that the seed draws."""
+        """Starts from `parameters` and the optimiser's `moments`, or else from the weights that the seed draws.
+
+        `statistics` says how batch norm normalises in training, where it is not the library's own way.
+        """
         self.data, self.config = data, config
         started = time.perf_counter()
         splits = [split for split in (data.train, data.validation, data.test) if split]
@@ -67,30 +72,53 @@ class KernelEngine:
         )
         if moments:
             self.network.put_moments(moments)
-        self.settings = settings_of(config, data.scale, training=True)
-        self.evaluation_settings = self.settings._replace(training=False)
         # Inputs hold but their addresses.
         self.rows, self.shares = rows, {name: whole_share(of_split) for name, of_split in rows.items()}
         started = time.perf_counter()
         of_training = rows[id(data.train)]
         division = self._division(densities_in_order(data, order), batch_size)
         parts = make_parts(division)
-        with others_compiled_beside(of_training, int(self.network.layout.units[1]), config.dtype):
-            compile_steps(parts[0], targets_of(data.train), self.network, self.settings)
-        compile_evaluation(self.network, self.evaluation_settings)
-        self.inputs = {
-            id(split): self.network.bind(rows[id(split)], self.shares[id(split)], training=False) for split in splits
-        }
+        load_all(self._functions())
+        settings = self.network.bind_settings(config, data.scale, training=True)
+        self.settings = settings._replace(statistics=statistics or settings.statistics)
         self.members = [
-            Member(part, self.network.bind(of_training, share, training=True), share, self.network.buffers_of_thread())
+            self.make_member(part, self.network.bind(of_training, share, training=True), share)
             for part, share in zip(parts, division.shares(of_training), strict=True)
         ]
+        self.evaluated = {id(split): self._words_of_evaluation(split) for split in splits}
         self.compile_seconds = time.perf_counter() - started
+
+    def make_member(self, part: Part, inputs: Inputs, share: Share) -> Member:
+        """What a thread is given: memory of its own too."""
+        buffers, targets = self.network.buffers_of_thread(), targets_of(self.data.train)
+        return Member(part, inputs, share, Words(self.network.layout, buffers, self.settings, inputs, part, targets))
+
+    def _words_of_evaluation(self, split: Split) -> Words:
+        """What the evaluation of a split is given: all but the examples."""
+        network, settings = self.network, self.settings._replace(training=False)
+        inputs = network.bind(self.rows[id(split)], self.shares[id(split)], training=False)
+        keys = np.zeros(len(self.config.hidden), np.uint32)
+        return Words(network.layout, network.buffers, settings, inputs, targets_of(split), keys)
 
     def _division(self, densities: Array, batch_size: int) -> Division:
         """Which thread of the run has which parameters."""
         layout = self.network.layout
         return Division(layout, densities, threads_that_pay(self.config.threads, layout.units, batch_size))
+
+    def _functions(self) -> Iterator[Key | None]:
+        """What the run needs compiled, that which takes longest first."""
+        network, nothing, keys = self.network, np.empty(0, np.int64), np.empty(0, np.uint32)
+        settings = settings_of(self.config, self.data.scale, training=True)
+        inputs, part = kernels.unbound(self.config.dtype)
+        given, targets = (network.layout, network.buffers, settings, inputs), targets_of(self.data.train)
+        yield kernels.run_steps.key(*given, part, targets, Steps(nothing, 0, 0, 0, np.empty(0), keys))
+        for functions in network.functions(self.config, settings).values():
+            yield from functions
+        of_training = self.rows[id(self.data.train)]
+        for rows in self.rows.values():
+            for functions in network.first_layer(rows).functions(training=rows is of_training).values():
+                yield from functions
+        yield kernels.evaluate.key(*given, targets, keys, nothing)
 
     def run(self, stretch: Stretch) -> Totals:
         """Does the steps of the stretch in one call, or in one of each thread."""
@@ -99,23 +127,14 @@ class KernelEngine:
 
     def _run_member(self, member: Member, stretch: Stretch) -> Totals:
         steps = Steps(
-            read_only(stretch.order),
+            np.ascontiguousarray(stretch.order),
             stretch.first,
             stretch.last,
             stretch.step,
             stretch.learning_rates,
             stretch.dropout_keys,
         )
-        loss, correct, examples, weight, done, diverged = kernels.run_steps(
-            member.part,
-            member.inputs,
-            targets_of(self.data.train),
-            steps,
-            self.network.layout,
-            member.buffers,
-            self.settings,
-        )
-        return Totals(loss, correct, examples, weight, done, diverged)
+        return Totals(*kernels.run_steps(member.words, steps))
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Weighted mean of the cross-entropy, and accuracy, in one call."""
@@ -123,17 +142,7 @@ class KernelEngine:
         return loss / split.total_weight, correct / len(split)
 
     def _evaluate(self, split: Split, indices: NDArray[np.int64]) -> tuple[float, int]:
-        keys = np.zeros(len(self.config.hidden), np.uint32)
-        inputs, network = self.inputs[id(split)], self.network
-        result: tuple[float, int] = kernels.evaluate(
-            inputs,
-            targets_of(split),
-            read_only(indices),
-            network.layout,
-            network.buffers,
-            self.evaluation_settings,
-            keys,
-        )
+        result: tuple[float, int] = kernels.evaluate(self.evaluated[id(split)], np.ascontiguousarray(indices))
         return result
 
     def squared_weights(self) -> float:

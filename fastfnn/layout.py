@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
 from fastfnn.kernels.memory import round_up
-from fastfnn.kernels.simd import VECTOR_BYTES
+from fastfnn.kernels.processor import VECTOR_BYTES
 
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype

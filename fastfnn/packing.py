@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from fastfnn import kernels
 from fastfnn.config import NetworkConfig, TrainingConfig
-from fastfnn.kernels import EVALUATION_BLOCK, Buffers, Inputs, Layout, Rows, Settings, Share
-from fastfnn.kernels.batchnorm import EPSILON
-from fastfnn.kernels.memory import aligned_zeros, read_only
+from fastfnn.kernels import EVALUATION_BLOCK, Buffers, FirstLayer, Inputs, Layout, Rows, Settings, Share
+from fastfnn.kernels.machine_code import Key
+from fastfnn.kernels.memory import aligned_zeros
+from fastfnn.kernels.routines import addresses
 from fastfnn.kernels.structures import (
     ADAM,
     ADAMW,
     BATCHNORM_AFTER,
     BATCHNORM_BEFORE,
     BATCHNORM_OFF,
+    EPSILON,
     IDENTITY,
     LOGISTIC,
     MOMENTUM,
@@ -96,10 +98,24 @@ class PackedNetwork:
 
     def bind(self, rows: Rows, share: Share, *, training: bool) -> Inputs:
         """The compiled first layer for rows; `rows` and `share` must outlive it."""
+        return kernels.bind_rows(self.first_layer(rows), rows, share, training=training)
+
+    def functions(self, config: NetworkConfig, settings: Settings) -> dict[str, list[Key | None]]:
+        """The functions that a configuration asks for, for each field of `Settings` that has some."""
+        activation = ACTIVATION_CODES[config.activation]
+        return kernels.functions_of_settings(self.layout, self.buffers, settings, activation)
+
+    def bind_settings(self, config: NetworkConfig, feature_scale: float, *, training: bool) -> Settings:
+        """A configuration as the numbers and functions that the kernels are given."""
+        settings = settings_of(config, feature_scale, training=training)
+        functions = self.functions(config, settings)
+        return settings._replace(**{name: addresses(keys) for name, keys in functions.items()})
+
+    def first_layer(self, rows: Rows) -> FirstLayer:
+        """What the first layer's functions depend on."""
         layout = self.layout
         of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
-        by_feature = layout.dense_by_feature
-        return kernels.bind_rows(rows, share, of_layer, self.dtype, by_feature=by_feature, training=training)
+        return FirstLayer.of(rows, of_layer, self.dtype, by_feature=layout.dense_by_feature)
 
     def buffers_of_thread(self) -> Buffers:
         """The same memory, but what a thread needs for itself."""
@@ -207,7 +223,7 @@ def fill(views: dict[str, Array], parameters: Parameters) -> None:
 
 
 def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) -> Settings:
-    """A configuration as numbers; for evaluation, one without training options will do."""
+    """A configuration as numbers, without functions; for evaluation, one without training options will do."""
     options = config if isinstance(config, TrainingConfig) else TrainingConfig(**dict(config), batch_size=2)
     probabilities = np.array(options.dropout_by_layer)
     return Settings(
@@ -215,7 +231,10 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
         feature_scale=feature_scale,
         batch_size=options.batch_size,
         rectified=options.activation == "relu",
-        activation=kernels.bind_activation(ACTIVATION_CODES[options.activation], options.dtype),
+        activation=np.zeros(2, np.int64),
+        normalisation=np.zeros(2, np.int64),
+        dropout=np.zeros(1, np.int64),
+        update=np.zeros(1, np.int64),
         batchnorm=BATCHNORM_CODES[options.batchnorm],
         statistics=Statistics(EPSILON, on_deviation=False, unbiased=False, affine=True, unchanged=False),
         optimizer=OPTIMIZER_CODES[options.optimizer],
@@ -237,10 +256,10 @@ def predict_logits(parameters: Parameters, config: NetworkConfig, feature_scale:
     packed = PackedNetwork(parameters, config, features_order, block=kernels.EVALUATION_BLOCK)
     rows = make_rows(features, features_order, config.dtype)
     share = whole_share(rows)
-    order = read_only(np.arange(features.shape[0], dtype=np.int64))
+    order = np.arange(features.shape[0], dtype=np.int64)
     logits = np.empty((len(order), len(parameters.biases[-1])), config.dtype)
     keys = np.zeros(len(config.hidden), np.uint32)
-    settings = settings_of(config, feature_scale, training=False)
+    settings = packed.bind_settings(config, feature_scale, training=False)
     inputs = packed.bind(rows, share, training=False)
-    kernels.logits(inputs, order, packed.layout, packed.buffers, settings, keys, logits)
+    kernels.logits(packed.layout, packed.buffers, settings, inputs, order, keys, logits)
     return logits

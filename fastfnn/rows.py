@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastfnn import kernels
 from fastfnn.config import InputKind
 from fastfnn.data import Dataset, Features, Split
 from fastfnn.errors import DataError
-from fastfnn.kernels import Rows, Share, records
-from fastfnn.kernels.memory import aligned_zeros, read_only, round_up
-from fastfnn.kernels.simd import VECTOR_BYTES
+from fastfnn.kernels import Rows, Share
+from fastfnn.kernels.memory import aligned_zeros, round_up
+from fastfnn.kernels.processor import VECTOR_BYTES
+from fastfnn.kernels.structures import FILLED_TO
 
 Array = NDArray[Any]
 
@@ -164,7 +166,7 @@ def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any
     n_features = len(order.features)
     # One column more than there are features: the one that fills records up.
     column_dtype = np.dtype(np.uint16 if n_features <= np.iinfo(np.uint16).max else np.uint32)
-    filled = round_up(counts.astype(np.int64), records.FILLED_TO)
+    filled = round_up(counts.astype(np.int64), FILLED_TO)
     sizes = (order.dense + filled) * value_dtype.itemsize + filled * column_dtype.itemsize
     ends = np.cumsum(round_up(sizes, VECTOR_BYTES))
     total = int(ends[-1]) if len(ends) else 0
@@ -188,12 +190,12 @@ def _records_of_matrix(features: Array, order: FeatureOrder, dtype: str) -> Rows
     places, n_rows = order.places, features.shape[0]
     counts = np.zeros(n_rows, np.int64)
     for first in range(0, n_rows, CHUNK_ROWS):
-        chunk = read_only(features[first : first + CHUNK_ROWS])
-        records.count_others(chunk, places, order.dense, counts[first : first + CHUNK_ROWS])
+        chunk = np.ascontiguousarray(features[first : first + CHUNK_ROWS])
+        kernels.count_others(chunk, places, order.dense, counts[first : first + CHUNK_ROWS])
     rows = _empty_records(counts, order, _value_dtype(features.dtype, dtype))
     for first in range(0, n_rows, CHUNK_ROWS):
-        chunk = read_only(_converted(features[first : first + CHUNK_ROWS], dtype))
-        records.write_records(chunk, places, order.dense, rows.entries, first, rows.columns, rows.values)
+        chunk = np.ascontiguousarray(_converted(features[first : first + CHUNK_ROWS], dtype))
+        kernels.write_records(chunk, places, order.dense, rows.entries, first, rows.columns, rows.values)
     return rows
 
 
@@ -201,10 +203,10 @@ def _records_of_csr(matrix: Any, order: FeatureOrder, dtype: str) -> Rows:
     places = order.places
     if not matrix.has_sorted_indices:
         matrix = matrix.sorted_indices()
-    values = read_only(_converted(matrix.data, dtype))
-    parts = (read_only(matrix.indptr), read_only(matrix.indices), values)
+    values = _converted(matrix.data, dtype)
+    parts = (matrix.indptr, matrix.indices, values)
     counts = np.zeros(matrix.shape[0], np.int64)
-    records.count_others_compressed(*parts, places, order.dense, counts)
+    kernels.count_others_compressed(*parts, places, order.dense, counts)
     rows = _empty_records(counts, order, values.dtype)
-    records.write_records_compressed(*parts, places, order.dense, rows.entries, rows.columns, rows.values)
+    kernels.write_records_compressed(*parts, places, order.dense, rows.entries, rows.columns, rows.values)
     return rows

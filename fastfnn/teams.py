@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.kernels import Layout, Part, Ranges, Rows, Share, records
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn import kernels
+from fastfnn.kernels import Layout, Part, Ranges, Rows, Share
 from fastfnn.kernels.memory import round_up
-from fastfnn.kernels.team import FLAG_STRIDE
+from fastfnn.kernels.processor import INTERPRETED
+from fastfnn.kernels.structures import FLAG_STRIDE
 
 Array = NDArray[Any]
 
@@ -145,7 +146,7 @@ class Division:
         stride = self.threads + 1
         cuts = np.zeros((len(rows.entries) // 2, stride), np.int32)
         if rows.records:
-            records.cut(rows.entries, rows.columns, rows.values, rows.dense, np.maximum.accumulate(ends), cuts)
+            kernels.cut_records(rows.entries, rows.columns, rows.values, rows.dense, np.maximum.accumulate(ends), cuts)
         flat = cuts.reshape(-1)
         return [
             Share(*bounds.dense, flat[thread:], stride if bounds.listed[1] > bounds.listed[0] else -1)

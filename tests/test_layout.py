@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastfnn.config import NetworkConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
-from fastfnn.kernels.memory import aligned_zeros, read_only, round_up
+from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.layout import first_layer_widths, lanes_of, make_layout, most_tiles, panels
 from fastfnn.packing import PackedNetwork
 from fastfnn.parameters import initialise
@@ -157,16 +157,6 @@ def test_buffers_begin_at_a_cache_line(count: int, dtype: str) -> None:
     buffers = [aligned_zeros(count, dtype) for _ in range(5)]
     assert all(len(buffer) == count and buffer.dtype == dtype and not buffer.any() for buffer in buffers)
     assert all(buffer.ctypes.data % 64 == 0 for buffer in buffers if count)
-
-
-@pytest.mark.parametrize("form", [lambda x: x, lambda x: x[::2], lambda x: x.T, lambda x: x.view(np.matrix)])
-def test_read_only_views_are_all_alike(form: Any) -> None:
-    array = form(np.arange(12.0).reshape(4, 3))
-    view = read_only(array)
-    np.testing.assert_array_equal(view, np.asarray(array))
-    assert type(view) is np.ndarray
-    assert (view.flags.c_contiguous, view.flags.writeable, array.flags.writeable) == (True, False, True)
-    assert np.shares_memory(view, array) == array.flags.c_contiguous
 
 
 SOME_ORDER = np.random.default_rng(0).permutation(37)

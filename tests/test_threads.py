@@ -18,7 +18,7 @@ from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels.memory import round_up
-from fastfnn.kernels.simd import VECTOR_BYTES
+from fastfnn.kernels.processor import VECTOR_BYTES
 from fastfnn.layout import make_layout
 from fastfnn.stretch import Stretch
 from fastfnn.teams import Division, boundaries, dissolve, run_together, threads_that_pay

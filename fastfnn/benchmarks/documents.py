@@ -10,7 +10,7 @@ from typing import Any
 
 from fastfnn import kernels
 from fastfnn.atomic import write_atomically
-from fastfnn.kernels.compilation import sources_digest
+from fastfnn.kernels.machine_code import sources_digest
 from fastfnn.sweeps.environment import describe_environment
 
 DIGITS = 8  # of the digest of the kernels

@@ -28,7 +28,7 @@ COMPILING = "compiling the kernels first, which takes some seconds; they are kep
 
 def must_compile() -> bool:
     """Whether the kernels have to be compiled before anything else can happen."""
-    from fastfnn.kernels.compilation import steps_are_not_compiled
+    from fastfnn.kernels.machine_code import steps_are_not_compiled
 
     return steps_are_not_compiled()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import at, first_lane, fma, load, splat, sqrt, store, total
+from fastfnn.kernels.structures import EPSILON
 
-EPSILON = 1e-5  # added to the variance, unless the settings say otherwise
 MOMENTUM = 0.9
 
 

@@ -7,223 +7,123 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from threading import Lock
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype, types
 
-from fastfnn.kernels import activations, dense_by_feature, dense_by_unit, dense_features, panels
-from fastfnn.kernels.compilation import INTERPRETED, compile_callback
+from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.memory import aligned_zeros
-from fastfnn.kernels.simd import ROOMY, VECTOR_BYTES, zeros
-from fastfnn.kernels.structures import RELU, DenseWeights, Examples, Inputs, Outputs, Panel, Rows, Share
+from fastfnn.kernels.processor import INTERPRETED, ROOMY, VECTOR_BYTES
+from fastfnn.kernels.routines import addresses, by_words
+from fastfnn.kernels.structures import (
+    BATCHNORM_OFF,
+    EXAMPLES_PER_PASS,
+    FEATURES_TOGETHER,
+    RELU,
+    Buffers,
+    Inputs,
+    Layout,
+    Part,
+    Ranges,
+    Rows,
+    Settings,
+    Share,
+)
 
 # Features of which an update keeps the sums of five units in registers.
 WIDE_BYTES = 4 * VECTOR_BYTES if ROOMY else VECTOR_BYTES
-Function = Callable[..., None]
-
-# The makers' functions are named by what they do, and their closures hold numbers alone, so that they can be cached.
-# Every one of the first layer begins with the fields of `Rows` and `Examples`.
-
-
-def make_dense_forward(four_bytes: int, direct_bytes: int) -> Function:
-    """`dense_features.forward`."""
-
-    # fmt: off
-    def dense_forward(
-        entries, columns, values, dense, records, stride, order, n, first, count,
-        weights, weights_at, weights_stride, units, z, z_at, z_stride, scratch,
-    ):
-        # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
-        examples = Examples(order, n, first, count)
-        matrix = DenseWeights(weights, weights_at, weights_stride, units)
-        outputs = Outputs(z, z_at, z_stride)
-        like, four, direct = zeros(scratch, VECTOR_BYTES), zeros(scratch, four_bytes), zeros(scratch, direct_bytes)
-        dense_features.forward(rows, examples, matrix, outputs, scratch, like, four, direct)
-
-    return dense_forward
+WORD, REAL = "int64", "float64"
+OF_EXAMPLES = (f"*{WORD}", WORD, WORD, WORD)
+OF_SHARE = (WORD, WORD, "*int32", WORD)
 
 
-def make_dense_update(wide_bytes: int, direct_bytes: int) -> Function:
-    """`dense_features.update`."""
+class FirstLayer(NamedTuple):
+    """What the first layer's functions depend on."""
 
-    # fmt: off
-    def dense_update(
-        entries, columns, values, dense, records, stride, order, n, first, count,
-        feature_begin, feature_end, cuts, cuts_stride,
-        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch,
-    ):
-        # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
-        examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride)
-        matrix = DenseWeights(target, target_at, target_stride, units)
-        gradient = Outputs(dz, dz_at, dz_stride)
-        like, wide, direct = zeros(scratch, VECTOR_BYTES), zeros(scratch, wide_bytes), zeros(scratch, direct_bytes)
-        dense_features.update(rows, examples, share, matrix, gradient, scratch, like, wide, direct)
+    columns: str  # dtypes of `Rows`, and of the network
+    values: str
+    dtype: str
+    dense: bool  # whether there are dense features, and listed ones
+    records: bool
+    panels: tuple[tuple[int, int], ...]  # units in wide vectors, and in a narrow one
+    by_feature: bool  # `Layout.dense_by_feature`
 
-    return dense_update
+    @classmethod
+    def of(cls, rows: Rows, panels: Sequence[tuple[int, int, int]], dtype: str, *, by_feature: bool) -> FirstLayer:
+        """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit."""
+        sizes = tuple((main, tail) for main, tail, _ in panels)
+        kinds = rows.columns.dtype.name, rows.values.dtype.name
+        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, by_feature)
 
+    def functions(self, *, training: bool) -> dict[str, list[Key | None]]:
+        """The functions for each field of `Inputs`; updates only for training."""
+        itemsize = np.dtype(self.dtype).itemsize
+        direct = VECTOR_BYTES if self.values == self.dtype and not self.by_feature else 0
+        of_units = VECTOR_BYTES if self.by_feature else 0
+        four, wide = (0, 0) if self.by_feature else (4 * itemsize, WIDE_BYTES)
+        panels = [(main * itemsize, tail * itemsize) for main, tail in self.panels]
+        reals = f"*{self.dtype}"
+        of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
+        of_product, of_sum = (*of_weights, *of_outputs, reals), (*OF_SHARE, *of_weights, *of_outputs, reals)
+        of_panel = (*of_weights, REAL, WORD, *of_outputs, reals, WORD)
 
-def make_forward(main_bytes: int, tail_bytes: int) -> Function:
-    """`panels.forward_panel` for a panel."""
+        def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
+            of_rows = (f"*{WORD}", f"*{self.columns}", f"*{self.values}", WORD, WORD, WORD)
+            given = (*of_rows, *OF_EXAMPLES, *kinds)
+            return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 
-    # fmt: off
-    def forward(
-        entries, columns, values, dense, records, stride, order, n, first, count,
-        weights, main_at, main_stride, tail_at, scale, biases_at, z, z_at, z_stride, scratch, ahead,
-    ):
-        # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
-        examples = Examples(order, n, first, count)
-        panel = Panel(weights, main_at, main_stride, tail_at)
-        outputs = Outputs(z, z_at, z_stride)
-        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
-        panels.forward_panel(rows, examples, panel, scale, biases_at, outputs, scratch, ahead, main, tail, like)
-
-    return forward
-
-
-def make_update(main_bytes: int, tail_bytes: int) -> Function:
-    """`panels.update_panel` for a panel."""
-
-    # fmt: off
-    def update(
-        entries, columns, values, dense, records, stride, order, n, first, count,
-        feature_begin, feature_end, cuts, cuts_stride,
-        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scratch,
-    ):
-        # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
-        examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride)
-        panel = Panel(target, main_at, main_stride, tail_at)
-        gradient = Outputs(dz, dz_at, dz_stride)
-        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
-        panels.update_panel(rows, examples, share, panel, gradient, scratch, main, tail, like)
-
-    return update
+        return {
+            "dense_forward": keys("make_dense_forward", [(four, direct, of_units)], of_product, self.dense),
+            "dense_update": keys("make_dense_update", [(wide, direct, of_units)], of_sum, training and self.dense),
+            "forward": keys("make_forward", panels, of_panel, True),
+            "update": keys("make_update", panels, of_sum, training and self.records),
+        }
 
 
-def make_activate(activation: int) -> Function:
-    """`activations.forward` for an activation."""
-
-    def activate(workspace, at, count):
-        activations.forward(workspace, at, count, activation, zeros(workspace, VECTOR_BYTES))
-
-    return activate
-
-
-def make_activate_backward(activation: int) -> Function:
-    """`activations.backward` for an activation."""
-
-    def activate_backward(workspace, da_at, a_at, count, scale):
-        activations.backward(workspace, da_at, a_at, count, scale, activation, zeros(workspace, VECTOR_BYTES))
-
-    return activate_backward
+def bind_rows(layer: FirstLayer, rows: Rows, share: Share, *, training: bool) -> Inputs:
+    """What the steps need of the first layer; `rows` and `share` must outlive it."""
+    lanes = VECTOR_BYTES // np.dtype(layer.dtype).itemsize
+    of_pass = EXAMPLES_PER_PASS * max(WIDE_BYTES // np.dtype(layer.dtype).itemsize, FEATURES_TOGETHER)
+    functions = {name: addresses(keys) for name, keys in layer.functions(training=training).items()}
+    scratch = aligned_zeros(max(lanes * rows.stride, of_pass) + 2 * lanes, layer.dtype)
+    return Inputs(rows=_words(rows), share=_words(share), **functions, scratch=scratch)
 
 
-@cache
-def pointer(dtype: Any) -> Any:
-    """Numba's type of a pointer to values of a NumPy dtype."""
-    return types.CPointer(from_dtype(np.dtype(dtype)))
+def functions_of_settings(
+    layout: Layout, buffers: Buffers, settings: Settings, activation: int
+) -> dict[str, list[Key | None]]:
+    """The functions for each field of `Settings` that has some; of activations, the steps know ReLU themselves."""
+    words, dtype = (layout, buffers, settings), buffers.parameters.dtype.name
+    of_layer = (by_words(*words), *OF_EXAMPLES, WORD, WORD)  # of a block, its tile, and the layer
+    of_update = (by_words(*words, *unbound(dtype)), *OF_EXAMPLES, WORD, REAL, REAL, WORD)
+    normalised, dropped = settings.batchnorm != BATCHNORM_OFF, bool(settings.dropout_thresholds.any())
+    of_vectors = (f"*{dtype}", WORD, WORD)
+    own = activation != RELU
 
+    def key(name: str, kinds: tuple[Any, ...], *constants: int, needed: bool) -> Key | None:
+        return Key(f"makers.{name}", constants, kinds) if needed else None
 
-def signature(rows: Rows, dtype: Any, make: Callable[..., Function]) -> Any:
-    """The signature of what `make` makes, for this kind of rows and this dtype of the network."""
-    word, reals = types.int64, pointer(dtype)
-    of_rows = (pointer(np.int64), pointer(rows.columns.dtype), pointer(rows.values.dtype), word, word, word)
-    of_examples = (pointer(np.int64), word, word, word)
-    of_share = (word, word, pointer(np.int32), word)
-    of_outputs = (reals, word, word)
-    of_weights = (reals, word, word, word)
-    rest = {
-        make_dense_forward: (*of_weights, *of_outputs, reals),
-        make_dense_update: (*of_share, *of_weights, *of_outputs, reals),
-        make_forward: (*of_weights, types.float64, word, *of_outputs, reals, word),
-        make_update: (*of_share, *of_weights, *of_outputs, reals),
+    return {
+        "activation": [
+            key("make_activate", of_vectors, activation, needed=own),
+            key("make_activate_backward", (*of_vectors, WORD, REAL), activation, needed=own),
+        ],
+        "normalisation": [
+            key("make_normalise", of_layer, needed=normalised),
+            key("make_normalise_backward", (*of_layer, WORD), needed=normalised and settings.training),
+        ],
+        "dropout": [key("make_drop", (*of_layer, WORD, "*uint32"), needed=settings.training and dropped)],
+        "update": [key("make_update_step", of_update, settings.optimizer, needed=settings.training)],
     }
-    return types.void(*of_rows, *of_examples, *rest[make])
 
 
-# Two threads that miss the memo at once would each compile, and the loser's code would have no owner but its caller.
-_compiling = Lock()
-
-
-@cache
-def compiled(make: Callable[..., Function], constants: tuple[int, ...], signature: Any) -> Any:
-    """The compiled function, kept for the life of the process because steps hold only its address."""
-    return compile_callback(make(*constants), signature)
-
-
-def bind_rows(
-    rows: Rows,
-    share: Share,
-    panels: Sequence[tuple[int, int, int]],
-    dtype: Any,
-    *,
-    by_feature: bool,
-    training: bool,
-) -> Inputs:
-    """What the steps need of the first layer; `rows` and `share` must outlive it.
-
-    Panels are the units in wide vectors, those in a narrow one, and the first unit. `by_feature` is the layout's
-    `dense_by_feature`. Updates are compiled only for training.
-    """
-    itemsize = np.dtype(dtype).itemsize
-    panel_sizes = [(main * itemsize, tail * itemsize) for main, tail, _ in panels]
-    forward_sizes, update_sizes = [(0, 0)], [(0, 0)]
-    if not by_feature:
-        direct_bytes = VECTOR_BYTES if rows.values.dtype == dtype else 0
-        forward_sizes, update_sizes = [(4 * itemsize, direct_bytes)], [(WIDE_BYTES, direct_bytes)]
-
-    def functions(make: Callable[..., Function], sizes: Sequence[tuple[int, int]], *, needed: bool) -> Any:
-        every = [_function(make, size, signature(rows, dtype, make)) if needed else 0 for size in sizes]
-        return _addresses(every)
-
-    lanes = VECTOR_BYTES // itemsize
-    of_pass = max(
-        dense_by_unit.EXAMPLES_PER_PASS * WIDE_BYTES // itemsize,
-        dense_by_feature.EXAMPLES_PER_PASS * dense_by_feature.FEATURES_TOGETHER,
-    )
-    return Inputs(
-        rows=_words(rows),
-        share=_words(share),
-        dense_forward=functions(make_dense_forward, forward_sizes, needed=rows.dense > 0),
-        dense_update=functions(make_dense_update, update_sizes, needed=training and rows.dense > 0),
-        forward=functions(make_forward, panel_sizes, needed=True),
-        update=functions(make_update, panel_sizes, needed=training and rows.records > 0),
-        scratch=aligned_zeros(max(lanes * rows.stride, of_pass) + 2 * lanes, dtype),
-    )
-
-
-def bind_activation(activation: int, dtype: Any) -> Any:
-    """The functions of an activation for `Settings`; none for ReLU, which the steps know."""
-    reals, word = pointer(dtype), types.int64
-    signatures = {
-        make_activate: types.void(reals, word, word),
-        make_activate_backward: types.void(reals, word, word, word, types.float64),
-    }
-    needed = activation != RELU
-    return _addresses([_function(make, (activation,), of) if needed else 0 for make, of in signatures.items()])
-
-
-def _function(make: Callable[..., Function], constants: tuple[int, ...], signature: Any) -> Any:
-    if INTERPRETED:
-        return make(*constants)
-    with _compiling:
-        return compiled(make, constants, signature)
-
-
-def _addresses(functions: list[Any]) -> Any:
-    """Addresses of compiled functions, 0 for one that is missing."""
-    if INTERPRETED:
-        return functions
-    return np.array([each and each.address for each in functions], np.int64)
+def unbound(dtype: str) -> tuple[Inputs, Part]:
+    """Inputs and a part of the kinds that every run has, without anything in them."""
+    words = np.empty(0, np.int64)
+    none = Ranges(0, words)
+    inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype))
+    return inputs, Part(0, 1, none, none, none, none, flags=words, give_way=0)
 
 
 def _words(structure: Any) -> Any:

@@ -1,31 +1,38 @@
-"""How kernels are compiled, and where the compiled code is kept.
+"""How kernels are compiled.
 
-Numba's own cache knows the file of the function that it stores, but not the files of the functions that it calls, nor
-the options of their decorators, so an edit in another file would go on giving the old numbers. Here the folder of the
-cache is named by a digest of everything that the machine code follows from (the processor is in Numba's own key), every
-file carries a checksum, and a cache that cannot be written or read back is done without.
+Functions that the training loop needs are compiled to object files, which are stored and loaded without Numba; see
+`machine_code` and `routines`. Others, which are called a thousand times a second from Python, are left to Numba's
+dispatcher and its cache. That cache knows the file of the function that it stores, but not the files of the functions
+that it calls, nor the options of their decorators, so an edit in another file would go on giving the old numbers. Here
+it is in a folder that is named by a digest of everything that the machine code follows from, every file carries a
+checksum, and a cache that cannot be written or read back is done without.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import itertools
 import pickle
-import platform
-import tempfile
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import llvmlite
 import numba
-import numpy
-import platformdirs
+import numpy as np
+from llvmlite import ir
+from numba import from_dtype, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from fastfnn.kernels import structures
+from fastfnn.kernels.machine_code import DIGEST_BYTES, Key, MachineCode, cache_folder
+from fastfnn.kernels.processor import INTERPRETED
+from fastfnn.kernels.routines import OWN, python_function
+from fastfnn.kernels.simd import address
 
 # Without the runtime that counts references to arrays: kernels allocate nothing, and counting costs atomic operations.
 # No fastmath: sums have the order that is written, NaN is seen. NumPy's error model: x / 0 is infinite, no exception.
@@ -33,44 +40,7 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 # Kernels are called by kernels; the code by which Python would call them takes longer to compile than they do.
 WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 OPTIMISATION_LEVEL = 2
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def sources_digest(folder: Path) -> str:
-    """A digest of every kernel source, the options and the versions that compiled code follows from."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    versions = (numba.__version__, llvmlite.__version__, numpy.__version__, platform.python_version())
-    environment = (numba.config.OPT, numba.config.BOUNDSCHECK, numba.config.DEBUGINFO_DEFAULT)
-    digest.update(repr((sorted(OPTIONS.items()), versions, environment)).encode())
-    return digest.hexdigest()[:24]
-
-
-@lru_cache
-def cache_folder() -> Path | None:
-    """The writable folder for this version of the kernels, or None when there is none.
-
-    It lies in the user's cache folder, or in FASTFNN_CACHE_DIR where that is set.
-    """
-    root = os.environ.get("FASTFNN_CACHE_DIR") or platformdirs.user_cache_dir("fastfnn")
-    sources = Path(__file__).parent
-    if not sources.is_dir():  # in a zip archive: no sources, no digest
-        return None
-    try:
-        folder = Path(root) / "kernels" / sources_digest(sources)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return None
-
-
-def steps_are_not_compiled() -> bool:
-    """Whether there is a cache, and no steps of training in it: the next run compiles them for some seconds."""
-    folder = cache_folder()
-    return not INTERPRETED and folder is not None and not any(folder.rglob("*run_steps*.nbc"))
+WORD, WORDS = ir.IntType(64), types.CPointer(types.int64)
 
 
 class CheckedCacheFile(IndexDataCacheFile):
@@ -146,8 +116,13 @@ class KernelLibrary(JITCodeLibrary):
     """
 
     def _optimize_final_module(self) -> None:
-        passes, builder = self._codegen._module_pass_manager(opt=OPTIMISATION_LEVEL)
-        passes.run(self._final_module, builder)
+        optimise(self)
+
+
+def optimise(library: JITCodeLibrary) -> None:
+    """Optimises the code of a function together with that of all functions that it calls."""
+    passes, builder = library._codegen._module_pass_manager(opt=OPTIMISATION_LEVEL)
+    passes.run(library._final_module, builder)
 
 
 class PartLibrary(JITCodeLibrary):
@@ -218,12 +193,136 @@ def entry_point(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def compile_callback(function: Callable[..., Any], signature: Any) -> Any:
-    """Compiles a function for one signature, to be called through its `address`, and keeps it on the disk likewise."""
-    types = (signature.args, signature.return_type)
-    callback: Any = CFunc(function, types, locals={}, options=OPTIONS, pipeline_class=KernelCompiler)
-    folder = cache_folder()
-    if folder is not None:
-        callback._cache = KernelCache(function, folder)
-    callback.compile()
-    return callback
+def numba_type(kind: Any) -> Any:
+    """Numba's type of a kind of argument; see `routines`."""
+    if isinstance(kind, str):
+        return types.CPointer(numba_type(kind[1:])) if kind.startswith("*") else from_dtype(np.dtype(kind))
+    form, name, *rest = kind
+    if form == "array":
+        return types.Array(from_dtype(np.dtype(name)), *rest)
+    return types.NamedTuple([numba_type(field) for field in rest[0]], getattr(structures, name))
+
+
+def unpacking(arguments: types.Type) -> Any:
+    """An operation that reads the arguments of a routine, a tuple of this type, from its words."""
+
+    def value(context: Any, builder: Any, kind: Any, read: Callable[[], Any]) -> Any:
+        if isinstance(kind, types.BaseTuple):
+            return context.make_tuple(builder, kind, [value(context, builder, field, read) for field in kind])
+        if isinstance(kind, types.Array):
+            return array(context, builder, kind, read)
+        word = read()
+        if isinstance(kind, types.Float):
+            return builder.bitcast(word, context.get_value_type(kind))
+        return context.cast(builder, word, types.int64, kind)
+
+    def array(context: Any, builder: Any, kind: Any, read: Callable[[], Any]) -> Any:
+        item = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+        found = context.make_array(kind)(context, builder)
+        address = builder.inttoptr(read(), context.get_data_type(kind.dtype).as_pointer())
+        shape = [read() for _ in range(kind.ndim)]
+        if kind.layout == "C":
+            strides = [WORD(item)]
+            for size in shape[:0:-1]:
+                strides.insert(0, builder.mul(strides[0], size))
+        else:
+            strides = [read() for _ in range(kind.ndim)]
+        populate_array(found, address, shape, strides, WORD(item), None)
+        return found._getvalue()
+
+    @intrinsic
+    def unpack(typing_context: Any, words: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            places = itertools.count()
+            return value(
+                context, builder, arguments, lambda: builder.load(builder.gep(values[0], [WORD(next(places))]))
+            )
+
+        return arguments(words), codegen
+
+    return unpack
+
+
+@intrinsic
+def pack(typing_context: Any, returned: Any, results: Any) -> Any:
+    """Writes what a routine returns."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kinds = result_types(returned)
+        for i, kind in enumerate(kinds):
+            number = builder.extract_value(values[0], i) if isinstance(returned, types.BaseTuple) else values[0]
+            place = builder.gep(values[1], [WORD(i)])
+            if isinstance(kind, types.Float):
+                place = builder.bitcast(place, number.type.as_pointer())
+            else:
+                number = context.cast(builder, number, kind, types.int64)
+            builder.store(number, place)
+        return context.get_dummy_value()
+
+    return types.void(returned, results), codegen
+
+
+def result_types(returned: types.Type) -> list[types.Type]:
+    """The types of the numbers that a routine returns."""
+    if isinstance(returned, types.BaseTuple):
+        return list(returned)
+    return [] if returned == types.none else [returned]
+
+
+def result_format(returned: types.Type) -> str:
+    """The same as a format of `struct`, a word each."""
+    formats = {types.float64: "d", types.boolean: "?7x"}
+    return "".join(formats.get(kind, "q") for kind in result_types(returned))
+
+
+@global_compiler_lock
+def compiled(function: Callable[..., Any], arguments: tuple[types.Type, ...]) -> Any:
+    """Numba's result for a function of these arguments, with all that it calls, optimised but without machine code."""
+    dispatcher = kernel(function)
+    dispatcher.compile(arguments)
+    result = dispatcher.overloads[arguments]
+    result.library._ensure_finalized()  # links in what it calls
+    for each in result.library._final_module.functions:
+        if not each.is_declaration and each.name != result.fndesc.llvm_func_name:
+            each.linkage = "internal"  # called from nowhere else: inlined where it is called once
+    optimise(result.library)
+    return result
+
+
+def compiled_for(key: Key) -> tuple[Any, str]:
+    """What `compiled` has for a key, and the format of the results."""
+    function = python_function(key.function)
+    if key.constants is None:
+        return compiled_routine(function, key.kinds)
+    made, (first, *rest) = function(*key.constants), key.kinds
+    if isinstance(first, str):
+        return compiled(made, tuple(map(numba_type, key.kinds))), ""
+    inner, unpack = inlined_kernel(made), unpacking(types.Tuple(list(map(numba_type, first[1]))))
+
+    def called_by_words(words, *others):
+        inner(*(unpack(words) + others))
+
+    return compiled(called_by_words, (WORDS, types.StarArgTuple(list(map(numba_type, rest))))), ""
+
+
+def compiled_routine(function: Callable[..., Any], kinds: Sequence[Any]) -> tuple[Any, str]:
+    """What `compiled` has for a function that Python calls, and the format of the results."""
+    inner, takes_own = inlined_kernel(function), kinds[0] == OWN
+    unpack = unpacking(types.Tuple([numba_type(kind) for kind in kinds if kind != OWN]))
+
+    def routine(words, results):
+        pack(inner(*unpack(words)), results)
+
+    def routine_with_own(words, results):
+        pack(inner(address(words), *unpack(words)), results)
+
+    found = compiled(routine_with_own if takes_own else routine, (WORDS, WORDS))
+    (overload,) = inner.overloads.values()
+    return found, result_format(overload.signature.return_type)
+
+
+def machine_code(key: Key) -> MachineCode:
+    """The machine code for a key."""
+    found, results = compiled_for(key)
+    library = found.library
+    return MachineCode(found.fndesc.llvm_func_name, results, library._codegen._tm.emit_object(library._final_module))

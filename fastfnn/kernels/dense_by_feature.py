@@ -10,11 +10,9 @@ from __future__ import annotations
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.rows import convert_dense, prefetch_row, row_start
 from fastfnn.kernels.simd import ROOMY, add_grid, at, fma_grid, load_grid, prefetch, repeat, store_grid
-from fastfnn.kernels.structures import Outputs
+from fastfnn.kernels.structures import EXAMPLES_PER_PASS, FEATURES_TOGETHER, Outputs
 
 FEATURES_PER_PASS = 128  # forward, so that their weights for a panel of units stay in the nearest cache
-EXAMPLES_PER_PASS = 64  # of an update, so that their gradients for a panel do
-FEATURES_TOGETHER = 64  # of an update, whose values for a pass stay there too
 
 
 @kernel

@@ -25,9 +25,8 @@ from fastfnn.kernels.simd import (
     store,
     store_totals,
 )
-from fastfnn.kernels.structures import Examples, Outputs
+from fastfnn.kernels.structures import EXAMPLES_PER_PASS, Examples, Outputs
 
-EXAMPLES_PER_PASS = 64  # of an update, so that a vector of their features stays in the nearest cache
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.optimizers import scale
-from fastfnn.kernels.simd import address, call_address, store, transpose
+from fastfnn.kernels.simd import address, call_kernel, store, transpose
 
 
 @inlined_kernel
@@ -22,13 +22,13 @@ def forward(inputs, order, end, position, count, layout, buffers, feature_scale,
     given = rows_and_examples(inputs, order, end, position, count)
     if inputs.dense_forward[0] != 0:
         of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
-        call_address(inputs.dense_forward[0], (*given, *of_weights, rows, 0, width, scratch))
+        call_kernel(inputs.dense_forward[0], (*given, *of_weights, rows, 0, width, scratch))
     for p in range(layout.panels):
         unit = layout.panel_units[p]
         of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
         outputs = (feature_scale, layout.biases[0] + unit, rows, unit, width)
         ahead = p == 0 and inputs.dense_forward[0] == 0
-        call_address(inputs.forward[p], (*given, *of_panel, *outputs, scratch, ahead))
+        call_kernel(inputs.forward[p], (*given, *of_panel, *outputs, scratch, ahead))
     for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
         store(like, buffers.scratch, i)
     for unit in range(0, width, lanes):
@@ -57,9 +57,9 @@ def update(inputs, order, end, position, count, layout, target, workspace, first
     rows_at = layout.rows[1] + first_row * width
     if share[0] < share[1] and inputs.dense_update[0] != 0:
         of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
-        call_address(inputs.dense_update[0], (*given, *of_weights, rows, rows_at, width, scratch))
+        call_kernel(inputs.dense_update[0], (*given, *of_weights, rows, rows_at, width, scratch))
     if share[3] >= 0 and inputs.update[0] != 0:
         for p in range(layout.panels):
             unit = layout.panel_units[p]
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            call_address(inputs.update[p], (*given, *of_panel, rows, rows_at + unit, width, scratch))
+            call_kernel(inputs.update[p], (*given, *of_panel, rows, rows_at + unit, width, scratch))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.kernels.simd import VECTOR_BYTES
+from fastfnn.kernels.processor import VECTOR_BYTES
 
 Array = NDArray[Any]
 
@@ -23,13 +23,3 @@ def aligned_zeros(count: int, dtype: Any) -> Array:
     buffer = np.zeros(count + VECTOR_BYTES // itemsize, dtype)
     skip = -buffer.ctypes.data % VECTOR_BYTES // itemsize
     return buffer[skip : skip + count]
-
-
-def read_only(array: Any) -> Array:
-    """A contiguous view that cannot be written to.
-
-    Numba compiles anew for each combination of layouts and of what can be written to and what cannot.
-    """
-    view = np.ascontiguousarray(array).view(np.ndarray)[...]
-    view.flags.writeable = False
-    return view

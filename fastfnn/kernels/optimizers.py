@@ -1,13 +1,13 @@
-"""One step of an optimiser on a range of the parameters; ranges begin and end at whole vectors.
+"""One step of an optimiser on the parameters begin..end-1; ranges begin and end at whole vectors.
 
-After it, the gradients of the range are zeros.
+After it, the gradients of the range are zeros. Steps are counted from 1.
 """
 
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import fma, load, splat, sqrt, store
-from fastfnn.kernels.structures import ADAMW, MOMENTUM, NESTEROV, SGD
+from fastfnn.kernels.structures import ADAMW, NESTEROV
 
 
 @kernel
@@ -19,16 +19,19 @@ def take(gradients, parameters, i, decay, like):
 
 
 @kernel
-def sgd(parameters, gradients, begin, end, rate, decay, like):
+def sgd(buffers, settings, begin, end, rate, decay, step, like):
     """w -= rate * dw."""
+    parameters, gradients = buffers.parameters, buffers.gradients
     for i in range(begin, end, len(like)):
         dw = take(gradients, parameters, i, decay, like)
         store(fma(splat(-rate, like), dw, load(parameters, i, like)), parameters, i)
 
 
 @kernel
-def momentum(parameters, gradients, velocity, begin, end, rate, decay, mu, nesterov, like):
+def momentum(buffers, settings, begin, end, rate, decay, step, like):
     """Polyak's momentum, or Nesterov's with the look-ahead folded into the gradient (Sutskever et al. 2013)."""
+    parameters, gradients, velocity = buffers.parameters, buffers.gradients, buffers.first_moment
+    mu, nesterov = settings.momentum, settings.optimizer == NESTEROV
     for i in range(begin, end, len(like)):
         dw = take(gradients, parameters, i, decay, like)
         v = fma(splat(mu, like), load(velocity, i, like), dw)
@@ -38,8 +41,10 @@ def momentum(parameters, gradients, velocity, begin, end, rate, decay, mu, neste
 
 
 @kernel
-def adam(parameters, gradients, first, second, begin, end, rate, decay, step, settings, like):
+def adam(buffers, settings, begin, end, rate, decay, step, like):
     """Kingma and Ba (2015), algorithm 1; AdamW (Loshchilov and Hutter 2019) applies the penalty to the weights."""
+    parameters, gradients = buffers.parameters, buffers.gradients
+    first, second = buffers.first_moment, buffers.second_moment
     decoupled = settings.optimizer == ADAMW
     correction1 = 1 / (1 - settings.beta1**step)
     correction2 = 1 / (1 - settings.beta2**step)
@@ -54,22 +59,6 @@ def adam(parameters, gradients, first, second, begin, end, rate, decay, step, se
         if decoupled:
             w = fma(splat(-rate * decay, like), w, w)
         store(w - splat(rate * correction1, like) * m / deviation, parameters, i)
-
-
-@kernel
-def update(buffers, settings, begin, end, rate, decay, step, like):
-    """One step of the run's optimiser on parameters[begin:end]; `step` counts from 1."""
-    parameters, gradients = buffers.parameters, buffers.gradients
-    if settings.optimizer == SGD:
-        sgd(parameters, gradients, begin, end, rate, decay, like)
-    elif settings.optimizer in (MOMENTUM, NESTEROV):
-        nesterov = settings.optimizer == NESTEROV
-        momentum(
-            parameters, gradients, buffers.first_moment, begin, end, rate, decay, settings.momentum, nesterov, like
-        )
-    else:
-        first, second = buffers.first_moment, buffers.second_moment
-        adam(parameters, gradients, first, second, begin, end, rate, decay, step, settings, like)
 
 
 @kernel

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastfnn.kernels import activations, batchnorm, first_layer, hidden
-from fastfnn.kernels.compilation import inlined_kernel
+from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.dropout import dropout
 from fastfnn.kernels.hidden import Product
 from fastfnn.kernels.loss import softmax_cross_entropy
-from fastfnn.kernels.simd import address, call_address, splat, store
+from fastfnn.kernels.simd import address, call_kernel, splat, store
 from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF
 
 
@@ -70,7 +70,7 @@ def activate(workspace, at, vectors, settings, like):
     if settings.rectified:
         activations.rectify(workspace, at, vectors, like)
     else:
-        call_address(settings.activation[0], (address(workspace), at, vectors))
+        call_kernel(settings.activation[0], (address(workspace), at, vectors))
 
 
 @inlined_kernel
@@ -135,7 +135,20 @@ def linear_backward(block, layout, buffers, layer, dz_at, like):
 
 
 @inlined_kernel
-def later_layers(block, layout, buffers, settings, keys, like):
+def block_and_layer(words, block, layer):
+    """What every function on a layer of a block that is called by its address is given first."""
+    return words, address(block.order), block.end, block.position, block.size, block.tile, layer
+
+
+@inlined_kernel
+def drop_if_asked(words, block, offset, settings, keys, layer):
+    """Dropout on a layer of all tiles of a block, where the settings ask for it: see `drop`."""
+    if settings.dropout_thresholds[layer - 1] > 0:
+        call_kernel(settings.dropout[0], (*block_and_layer(words, block, layer), offset, address(keys)))
+
+
+@inlined_kernel
+def later_layers(words, block, layout, buffers, settings, keys, like):
     """From the first layer's linear outputs to the logits; leaves what the backward pass needs."""
     depth = layout.depth
     for layer in range(1, depth + 1):
@@ -143,19 +156,19 @@ def later_layers(block, layout, buffers, settings, keys, like):
             linear(block, layout, buffers, settings, layer, like)
         if layer < depth:
             if settings.batchnorm != BATCHNORM_OFF:
-                normalise(block, layout, buffers, settings, layer, like)
-            if settings.training and settings.dropout_thresholds[layer - 1] > 0:
-                drop(block, layout.activations[layer], layout, buffers, settings, keys, layer, like)
+                call_kernel(settings.normalisation[0], block_and_layer(words, block, layer))
+            if settings.training:
+                drop_if_asked(words, block, layout.activations[layer], settings, keys, layer)
 
 
 @inlined_kernel
-def forward(block, inputs, layout, buffers, settings, feature_scale, keys, like):
+def forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like):
     """Logits of the examples of a block."""
     first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
-    later_layers(block, layout, buffers, settings, keys, like)
+    later_layers(words, block, layout, buffers, settings, keys, like)
 
 
-@inlined_kernel
+@kernel
 def normalise(block, layout, buffers, settings, layer, like):
     """Batch norm and activation, in the order that the settings say, from `unnormalised` to `activations`."""
     size, tiles = tile_size(layout, layer, like), tiles_of(block, like)
@@ -172,7 +185,7 @@ def normalise(block, layout, buffers, settings, layer, like):
         activate(buffers.workspace, a_at, vectors, settings, like)
 
 
-@inlined_kernel
+@kernel
 def drop(block, offset, layout, buffers, settings, keys, layer, like):
     """Dropout on a layer of all tiles of a block: of its activations, or of their gradient, from `offset` on."""
     lanes, size = len(like), tile_size(layout, layer, like)
@@ -243,7 +256,7 @@ def gradient_at(layout, layer):
 
 
 @inlined_kernel
-def backward(block, layout, buffers, settings, keys, first_row, factor, like):
+def backward(words, block, layout, buffers, settings, keys, first_row, factor, like):
     """Gradients of the linear outputs of all layers.
 
     That of the first layer becomes rows, times `factor`, the block's first one being `first_row`; so do those whose
@@ -256,7 +269,7 @@ def backward(block, layout, buffers, settings, keys, first_row, factor, like):
             next_size = tile_size(layout, layer + 1, like)
             next_at = gradient_at(layout, layer + 1) + block.tile * next_size
             linear_backward(block, layout, buffers, layer, next_at, like)
-            backward_activation(block, layout, buffers, settings, keys, layer, dz_at, like)
+            backward_activation(words, block, layout, buffers, settings, keys, layer, dz_at, like)
         if layer == 1:
             gradient_rows(block, layout, buffers, layer, dz_at, first_row, like)
             first_layer.scale_rows(block.size, layout, buffers, first_row, factor, like)
@@ -275,22 +288,22 @@ def gradient_rows(block, layout, buffers, layer, dz_at, first_row, like):
 
 
 @inlined_kernel
-def backward_activation(block, layout, buffers, settings, keys, layer, da_at, like):
+def backward_activation(words, block, layout, buffers, settings, keys, layer, da_at, like):
     """The gradient of a layer's activations becomes that of its linear outputs."""
     workspace, shift = buffers.workspace, block.tile * tile_size(layout, layer, like)
     tiles = tiles_of(block, like)
     vectors = tiles * layout.allocated_units[layer]
     a_at, scale = layout.activations[layer] + shift, settings.dropout_scales[layer - 1]
     after = settings.batchnorm == BATCHNORM_AFTER
-    if settings.dropout_thresholds[layer - 1] > 0 and (after or not settings.rectified):
-        drop(block, layout.gradients[layer], layout, buffers, settings, keys, layer, like)
+    if after or not settings.rectified:
+        drop_if_asked(words, block, layout.gradients[layer], settings, keys, layer)
     if after:
         if not settings.statistics.unchanged:
-            batchnorm.backward(block, layout, buffers, settings.statistics, layer, da_at, tiles, like)
+            call_kernel(settings.normalisation[1], (*block_and_layer(words, block, layer), da_at))
         a_at, scale = layout.unnormalised[layer] + shift, 1.0
     if settings.rectified:
         activations.relu_backward(workspace, da_at, a_at, vectors, scale, like)
     else:
-        call_address(settings.activation[1], (address(workspace), da_at, a_at, vectors, np.float64(scale)))
+        call_kernel(settings.activation[1], (address(workspace), da_at, a_at, vectors, np.float64(scale)))
     if settings.batchnorm == BATCHNORM_BEFORE:
-        batchnorm.backward(block, layout, buffers, settings.statistics, layer, da_at, tiles, like)
+        call_kernel(settings.normalisation[1], (*block_and_layer(words, block, layer), da_at))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from fastfnn.kernels.compilation import entry_point
 from fastfnn.kernels.simd import itemsize
 
-FILLED_TO = 4  # the features of a record that are not dense are filled up to a multiple of this many
 
-
-@entry_point
 def count_others(matrix, place, dense, counts):
     """Values that are not zero, of the features that are not dense, in each row of a matrix (N, K)."""
     for i in range(matrix.shape[0]):
@@ -18,7 +14,6 @@ def count_others(matrix, place, dense, counts):
         counts[i] = count
 
 
-@entry_point
 def count_others_compressed(offsets, columns, values, place, dense, counts):
     """The same of compressed rows; zeros that are stored do not count."""
     for i in range(len(counts)):
@@ -28,7 +23,6 @@ def count_others_compressed(offsets, columns, values, place, dense, counts):
         counts[i] = count
 
 
-@entry_point
 def write_records(matrix, place, dense, entries, first, record_columns, record_values):
     """Writes the rows of a matrix (N, K) as the records first..first+N-1; `place` says where each feature goes.
 
@@ -49,7 +43,6 @@ def write_records(matrix, place, dense, entries, first, record_columns, record_v
             record_columns[columns_at + k] = len(place) - dense
 
 
-@entry_point
 def write_records_compressed(offsets, columns, values, place, dense, entries, record_columns, record_values):
     """Writes compressed rows, whose columns ascend, as records."""
     for i in range(len(offsets) - 1):
@@ -68,7 +61,6 @@ def write_records_compressed(offsets, columns, values, place, dense, entries, re
             record_columns[columns_at + k] = len(place) - dense
 
 
-@entry_point
 def cut(entries, columns, values, dense, ends, cuts):
     """Where the listed values of each record are cut: cuts[i, t + 1] is how many have columns below ends[t].
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 from fastfnn.kernels import passes, updates
-from fastfnn.kernels.compilation import entry_point, inlined_kernel
+from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.passes import Block
-from fastfnn.kernels.simd import by_pointers, zeros
-from fastfnn.kernels.structures import BATCHNORM_OFF, SGD
+from fastfnn.kernels.simd import address, by_pointers, call_kernel, zeros
+from fastfnn.kernels.structures import BATCHNORM_OFF, EVALUATION_BLOCK, SGD
 from fastfnn.kernels.subnormals import flush_subnormals, restore_subnormals
 from fastfnn.kernels.team import wait_for_all
 
-EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
 SMALLEST_FACTOR = 1e-3  # the first layer's common factor is multiplied in before it costs precision
 
 
@@ -46,6 +45,7 @@ def first_outputs_of_groups(part, inputs, order, end, position, count, layout, b
 
 @inlined_kernel
 def gradients_of_outputs(
+    words,
     part,
     inputs,
     targets,
@@ -83,9 +83,9 @@ def gradients_of_outputs(
         block = Block(order, end, position + first, min(layout.block, last - first), tile)
         if not grouped:
             passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
-        passes.later_layers(block, layout, buffers, settings, keys, like)
+        passes.later_layers(words, block, layout, buffers, settings, keys, like)
         passes.loss(block, targets, layout, buffers, loss_factor, like)
-        passes.backward(block, layout, buffers, settings, keys, first, factor, like)
+        passes.backward(words, block, layout, buffers, settings, keys, first, factor, like)
         updates.partial_gradients(block, number, layout, buffers, like)
         if updates.is_summed_by_one(part, layout):
             updates.first_layer_of_block(block, inputs, layout, buffers, first)
@@ -95,7 +95,7 @@ def gradients_of_outputs(
 
 @inlined_kernel
 def run_step(
-    part, inputs, targets, order, end, position, count, layout, buffers, settings, keys, factor, rate, step, like
+    words, part, inputs, targets, order, end, position, count, layout, buffers, settings, keys, factor, rate, step, like
 ):
     """One step; returns loss, correct answers, weight of the examples and the new factor of the first layer.
 
@@ -117,6 +117,7 @@ def run_step(
     feature_scale = settings.feature_scale * factor
     tiles = tiles_of_batch(count, layout, like)
     gradients_of_outputs(
+        words,
         part,
         inputs,
         targets,
@@ -141,13 +142,12 @@ def run_step(
         return loss, correct, weight, factor
     if settings.optimizer == SGD and shrinkage < SMALLEST_FACTOR:
         updates.scale(part.first_layer, buffers, shrinkage, like)
-    updates.update(part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like)
+    call_kernel(settings.update[0], (words, address(order), end, position, count, tiles, rate, decay, step))
     wait_for_all(part)
     return loss, correct, weight, new_factor
 
 
-@entry_point
-def run_steps(part, inputs, targets, steps, layout, buffers, settings):
+def run_steps(words, layout, buffers, settings, inputs, part, targets, steps):
     """Does a thread's part of `steps`; all threads of its team must be called with the same ones.
 
     Returns the weighted sum of losses, correct answers, examples, their weight, steps done and whether the last one
@@ -167,6 +167,7 @@ def run_steps(part, inputs, targets, steps, layout, buffers, settings):
         position = s * settings.batch_size
         count = min(settings.batch_size, end - position)
         step_loss, step_correct, step_weight, factor = run_step(
+            words,
             part,
             inputs,
             targets,
@@ -197,8 +198,7 @@ def run_steps(part, inputs, targets, steps, layout, buffers, settings):
     return loss, correct, examples, weight, done, diverged
 
 
-@entry_point
-def evaluate(inputs, targets, order, layout, buffers, settings, keys):
+def evaluate(words, layout, buffers, settings, inputs, targets, keys, order):
     """Weighted sum of losses and number of correct answers over the examples `order`, in blocks of a fixed size."""
     end = len(order)
     inputs, targets, order, layout = by_pointers(inputs), by_pointers(targets), by_pointers(order), by_pointers(layout)
@@ -208,7 +208,7 @@ def evaluate(inputs, targets, order, layout, buffers, settings, keys):
     loss, correct = 0.0, 0
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
-        passes.forward(block, inputs, layout, buffers, settings, feature_scale, keys, like)
+        passes.forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like)
         passes.loss(block, targets, layout, buffers, 1.0, like)
         block_loss, block_correct = passes.sum_over_tiles(buffers, passes.tiles_of(block, like))
         loss += block_loss
@@ -216,8 +216,7 @@ def evaluate(inputs, targets, order, layout, buffers, settings, keys):
     return loss, correct
 
 
-@entry_point
-def logits(inputs, order, layout, buffers, settings, keys, out):
+def logits(words, layout, buffers, settings, inputs, order, keys, out):
     """Writes the logits (N, C) of the examples `order`."""
     end, depth = len(order), layout.depth
     inputs, order, layout = by_pointers(inputs), by_pointers(order), by_pointers(layout)
@@ -227,7 +226,7 @@ def logits(inputs, order, layout, buffers, settings, keys, out):
     feature_scale = settings.feature_scale * buffers.factor[0]
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
-        passes.forward(block, inputs, layout, buffers, settings, feature_scale, keys, like)
+        passes.forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like)
         for i in range(block.size):
             tile_at = layout.activations[depth] + i // lanes * passes.tile_size(layout, depth, like)
             for c in range(layout.units[depth]):

@@ -1,7 +1,8 @@
 """What kernels are given: rows of features, the layout of a network in flat buffers, the buffers, the settings.
 
-Named tuples of arrays and numbers, which Numba unpacks without a copy. Shapes: N examples, B examples of a batch, K
-features in, H units out of a layer, C classes, L layers with weights; V lanes of a vector (16 float32, 8 float64).
+Named tuples of arrays and numbers, which the compiler unpacks without a copy, and the sizes on which kernels and their
+callers agree. Shapes: N examples, B examples of a batch, K features in, H units out of a layer, C classes, L layers
+with weights; V lanes of a vector (16 float32, 8 float64).
 
 A block is a run of consecutive examples of a batch that goes through the layers together, as tiles of V examples. The
 workspace holds, for each layer, (tiles, units, V) values: a unit of a tile is one vector, whose lanes are examples.
@@ -20,6 +21,13 @@ Reals = NDArray[Any]  # of the network's dtype
 RELU, IDENTITY, LOGISTIC, TANH = range(4)
 BATCHNORM_OFF, BATCHNORM_BEFORE, BATCHNORM_AFTER = range(3)
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
+
+EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
+EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
+FEATURES_TOGETHER = 64  # of such an update feature by feature, whose values for a pass stay there too
+FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
+FLAG_STRIDE = 16  # from a thread's flag to the next one's: two cache lines, which processors fetch in pairs
+EPSILON = 1e-5  # what batch norm adds to the variance, unless the settings say otherwise
 
 
 class Rows(NamedTuple):
@@ -210,6 +218,9 @@ class Settings(NamedTuple):
     batch_size: int
     rectified: bool  # whether the activation is ReLU
     activation: Any  # (2,) addresses of the forward and the backward function of another one; see `binding`
+    normalisation: Any  # (2,) those of batch norm; 0 where there is none
+    dropout: Any  # (1,) that of dropout; 0 where there is none
+    update: Any  # (1,) that of the optimiser; 0 where there is no training
     batchnorm: int
     statistics: Statistics
     optimizer: int

@@ -11,8 +11,8 @@ from numba import types
 
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import call_address, data_of, operation
+from fastfnn.kernels.structures import FLAG_STRIDE
 
-FLAG_STRIDE = 16  # from a thread's flag to the next one's: two cache lines, which processors fetch in pairs
 LOOKS = 2000  # before a waiting thread offers its core to others: longer than the others' work differs
 HAS_PAUSE = platform.machine().lower() in {"x86_64", "amd64"}
 

@@ -95,11 +95,11 @@ def scale(ranges, buffers, factor, like):
 
 
 @inlined_kernel
-def optimise(ranges, buffers, settings, rate, decay, step, like):
+def optimise(optimizer, ranges, buffers, settings, rate, decay, step, like):
     """One step of the optimiser on ranges of the parameters."""
     for i in range(ranges.size):
         begin, end = ranges.numbers[2 * i], ranges.numbers[2 * i + 1]
-        optimizers.update(buffers, settings, begin, end, rate, decay, step, like)
+        optimizer(buffers, settings, begin, end, rate, decay, step, like)
 
 
 @inlined_kernel
@@ -132,7 +132,9 @@ def forget_first_layer(ranges, buffers, like):
 
 
 @inlined_kernel
-def update_first_layer(part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like):
+def update_first_layer(
+    optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
+):
     """One step of the optimiser on the first layer's weights.
 
     Plain SGD, whose rate is in the gradient of the outputs already, adds the gradient to the weights, example by
@@ -143,7 +145,7 @@ def update_first_layer(part, inputs, order, end, position, count, layout, buffer
     if not is_summed_by_one(part, layout):
         first_layer.update(inputs, order, end, position, count, layout, target, buffers.workspace, 0)
     if not plain:
-        optimise(part.first_layer, buffers, settings, rate, decay, step, like)
+        optimise(optimizer, part.first_layer, buffers, settings, rate, decay, step, like)
     elif layout.first_layer_by_blocks:
         for i in range(part.first_layer.size):
             begin, behind = part.first_layer.numbers[2 * i], part.first_layer.numbers[2 * i + 1]
@@ -151,9 +153,13 @@ def update_first_layer(part, inputs, order, end, position, count, layout, buffer
 
 
 @inlined_kernel
-def update(part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like):
-    """One step of the optimiser, once the gradients of all linear outputs are there."""
+def update(
+    optimizer, part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like
+):
+    """One step of an optimiser, a kernel of `optimizers`, once the gradients of all linear outputs are there."""
     gradients(part, count, tiles, layout, buffers, like)
-    update_first_layer(part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like)
-    optimise(part.weights, buffers, settings, rate, decay, step, like)
-    optimise(part.others, buffers, settings, rate, 0.0, step, like)
+    update_first_layer(
+        optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
+    )
+    optimise(optimizer, part.weights, buffers, settings, rate, decay, step, like)
+    optimise(optimizer, part.others, buffers, settings, rate, 0.0, step, like)

@@ -156,8 +156,8 @@ class EngineRunner:
         self.validation = None if evaluates else examples.validation_arrays()
         data = _dataset(examples, with_validation=evaluates)
         weights = [parameters[f"W{layer}"] for layer in range(1, len(parameters) // 2 + 1)]
-        self.engine = KernelEngine(data, _configuration(weights, arithmetic), _packed(parameters, arithmetic.batchnorm))
-        self.engine.settings = self.engine.settings._replace(statistics=_statistics(arithmetic.batchnorm))
+        packed, statistics = _packed(parameters, arithmetic.batchnorm), _statistics(arithmetic.batchnorm)
+        self.engine = KernelEngine(data, _configuration(weights, arithmetic), packed, statistics=statistics)
         self._no_keys = np.zeros(len(weights) - 1, np.uint32)
 
     def run(self, order: Columns, first: int, last: int, *, record: bool) -> Outcome:

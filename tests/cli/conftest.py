@@ -43,7 +43,7 @@ def fastfnn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the kernels were compiled, whatever this machine has."""
-    monkeypatch.setattr("fastfnn.kernels.compilation.steps_are_not_compiled", lambda: False)
+    monkeypatch.setattr("fastfnn.kernels.machine_code.steps_are_not_compiled", lambda: False)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_options_without_effect_are_named(fastfnn, options: tuple[str, ...], nam
 
 
 def test_compilation_is_announced(fastfnn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastfnn.kernels.compilation.steps_are_not_compiled", lambda: True)
+    monkeypatch.setattr("fastfnn.kernels.machine_code.steps_are_not_compiled", lambda: True)
     assert fastfnn(*QUICK).err.startswith("fastfnn: compiling the kernels first")
 
 

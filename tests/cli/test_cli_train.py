@@ -136,7 +136,7 @@ def test_labels_of_other_examples_are_refused(fastfnn, model: Path) -> None:
 
 
 def test_compilation_is_announced(fastfnn, reference, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastfnn.kernels.compilation.steps_are_not_compiled", lambda: True)
+    monkeypatch.setattr("fastfnn.kernels.machine_code.steps_are_not_compiled", lambda: True)
     assert "compiling the kernels first" in fastfnn("train", *QUICK).err
     assert fastfnn("train", *QUICK, "--quiet").err == ""
     sweep = ("sweep", "--data", "digits", "--batch-size", "16", "--seeds", "1", "--epochs", "1")

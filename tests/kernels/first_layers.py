@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastfnn.config import NetworkConfig
 from fastfnn.kernels import Share
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.layout import lanes_of
 from fastfnn.packing import PackedNetwork
 from fastfnn.parameters import Parameters, initialise
@@ -21,14 +21,20 @@ UNTOUCHED = 77.0
 
 
 def call(function: Any, *arguments: Any) -> None:
-    """Calls compiled code at its address: floats as doubles, integers and addresses as words."""
+    """Calls compiled code at its address: floats as doubles, integers and addresses as words.
+
+    Places for a result and for an exception come first, as in all that Numba compiles.
+    """
     if INTERPRETED:
         function(*arguments)
         return
     words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
     kinds = [ctypes.c_double if isinstance(word, float) else ctypes.c_int64 for word in words]
     plain = [word if isinstance(word, float) else int(word) for word in words]
-    ctypes.CFUNCTYPE(None, *kinds)(int(function))(*plain)
+    places = (ctypes.c_void_p * 2)()
+    first = [ctypes.addressof(places) + 8 * i for i in range(2)]
+    compiled = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *kinds)
+    assert compiled(int(function))(*first, *plain) == 0
 
 
 def present(functions: Any) -> list[Any]:

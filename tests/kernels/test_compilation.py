@@ -1,7 +1,8 @@
-"""The disk cache of compiled kernels: hit when it may be, missed when it must be, and never in the way.
+"""The disk caches of compiled kernels: hit when they may be, missed when they must be, and never in the way.
 
-Most tests run a copy of the kernels with two functions more, small enough to compile in a fraction of a second: an
-entry point and a callback, which call a kernel of another file (`optimizers.sgd`), which uses a third (`simd.fma`).
+Most tests run a copy of the kernels with a module more, small enough to compile in a fraction of a second: a function
+for Numba's dispatcher, the same as a routine, and one that is called by its address. They call a kernel of another file
+(`optimizers.take`), which uses a third (`simd.fma`).
 """
 
 from __future__ import annotations
@@ -13,72 +14,82 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import llvmlite
-import numba
 import numpy as np
 import pytest
 from matrices import mixed_matrix
-from numba import types
 from processes import run_python
 
 import fastfnn
-from fastfnn import kernels
+from fastfnn import engine, warmup
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
-from fastfnn.kernels import binding, compilation
-from fastfnn.kernels.compilation import CheckedCacheFile, compile_callback, sources_digest
-from fastfnn.rows import order_of_features, rows_of_split
-from fastfnn.training import train
-from fastfnn.warmup import compile_others
+from fastfnn.engine import KernelEngine
+from fastfnn.kernels import compilation, machine_code, processor, routines
+from fastfnn.kernels.compilation import CheckedCacheFile, entry_point
+from fastfnn.kernels.machine_code import Key, MachineCode, sources_digest, store, stored
+from fastfnn.kernels.structures import IDENTITY, LOGISTIC, TANH
+from fastfnn.stretch import Stretch
+from fastfnn.warmup import load_all
 
 COMPILER_IS_MEASURED = True
-pytestmark = pytest.mark.skipif(compilation.INTERPRETED, reason="nothing is compiled")
+pytestmark = pytest.mark.skipif(processor.INTERPRETED, reason="nothing is compiled")
 
 PACKAGE = Path(fastfnn.__file__).parent
 PROBE = """
+import ctypes
 import json
 
 import numpy as np
-from numba import types
 
-from fastfnn.kernels import optimizers
-from fastfnn.kernels.compilation import cache_folder, compile_callback, entry_point
-from fastfnn.kernels.simd import zeros
+from fastfnn.kernels import optimizers, routines
+from fastfnn.kernels.compilation import entry_point
+from fastfnn.kernels.machine_code import Key, cache_folder
+from fastfnn.kernels.simd import store, zeros
 
 
-@entry_point
 def descend(parameters, gradients):
-    optimizers.sgd(parameters, gradients, 0, len(parameters), 0.5, 0.25, zeros(parameters, 64))
+    like = zeros(parameters, 64)
+    for i in range(0, len(parameters), len(like)):
+        store(optimizers.take(gradients, parameters, i, 0.25, like), parameters, i)
 
 
-def descend_on(size):
+def make_descend(size):
     def descend_on_one_vector(parameters, gradients):
-        like = zeros(parameters, size)
-        optimizers.sgd(parameters, gradients, 0, len(like), 0.5, 0.25, like)
+        store(optimizers.take(gradients, parameters, 0, 0.25, zeros(parameters, size)), parameters, 0)
 
     return descend_on_one_vector
 
 
-def call_callback(size):
-    pointer = types.CPointer(types.float32)
-    callback = compile_callback(descend_on(size), types.void(pointer, pointer))
+def call_address(size):
+    kinds = ("*float32", "*float32")
     w, dw = np.full(16, 3, "f4"), np.full(16, 7, "f4")
-    callback.ctypes(*(array.ctypes.data_as(callback.ctypes.argtypes[0]) for array in (w, dw)))
-    return float(w.sum()), callback.cache_hits
+    places = np.zeros(2, np.int64)
+    address = places.ctypes.data
+    routines.load(Key("probe.make_descend", (size,), kinds)).call(address, address + 8, w.ctypes.data, dw.ctypes.data)
+    return float(w.sum())
+
+
+def call(function, dtype):
+    w, dw = np.full(16, 2, dtype), np.full(16, 6, dtype)
+    function(w, dw)
+    return float(w.sum())
 
 
 def main():
-    found = [call_callback(size) for size in (64, 32)]
-    for dtype in ("f4", "f8"):
-        w, dw = np.full(16, 2, dtype), np.full(16, 6, dtype)
-        descend(w, dw)
-        found.append((float(w.sum()), 0))
-    numbers, hits = zip(*found)
+    compiled = []
+    compile_and_store = routines.compile_and_store
+    routines.compile_and_store = lambda key: compiled.append(key) or compile_and_store(key)
+    dispatched = entry_point(descend)
+    numbers = [call_address(size) for size in (64, 32)]
+    numbers += [call(function, dtype) for function in (dispatched, routines.Routine("probe.descend"))
+                for dtype in ("f4", "f8")]
+    hits = 4 - len(compiled) + sum(dispatched.stats.cache_hits.values())
     folder = cache_folder()
-    hits = sum(hits) + sum(descend.stats.cache_hits.values())
     print(json.dumps({"numbers": numbers, "hits": hits, "folder": folder and str(folder)}))
 
 
@@ -93,7 +104,9 @@ class Run(NamedTuple):
     folder: str | None
 
 
-RIGHT = [-14.0, 17.0, -20.0, -20.0]  # 16 (3 - (7 + 3/4) / 2), half of it and 8 * 3, twice 16 (2 - (6 + 2/4) / 2)
+# 16 (7 + 3/4), half of it and 8 * 3, and 16 (6 + 2/4) from Numba's dispatcher and as a routine in both precisions
+RIGHT = [124.0, 86.0, 104.0, 104.0, 104.0, 104.0]
+SUFFIXES = (".nbi", ".nbc", machine_code.SUFFIX)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +115,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("original")
     package = root / "site" / "fastfnn"
     shutil.copytree(PACKAGE / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "_version.py"):
+    for name in ("__init__.py", "_version.py", "atomic.py"):
         shutil.copy(PACKAGE / name, package)
     (package / "kernels" / "probe.py").write_text(PROBE)
     first = run(root)
@@ -137,27 +150,28 @@ def run(root: Path, **environment: str) -> Run:
 
 
 def cache_files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.suffix in (".nbi", ".nbc"))
+    return sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES)
 
 
 # ---------------------------------------------------------------------------------------- what hits, what misses
 
 
 def test_the_next_process_loads_what_this_one_compiled(original: Path) -> None:
-    assert run(original)[:2] == (RIGHT, 4)
-    assert len(cache_files(original / "cache")) == 6  # two indexes, two specialisations of each function
+    assert run(original)[:2] == (RIGHT, 6)
+    suffixes = [path.suffix for path in cache_files(original / "cache")]
+    assert [suffixes.count(suffix) for suffix in SUFFIXES] == [1, 2, 4]  # of the index, and of compiled functions
 
 
 EDITS = {
     "a kernel that the entry point calls": (
         "optimizers.py",
-        "\n\n@kernel\ndef sgd(w, dw, begin, end, rate, decay, like):\n    store(load(dw, 0, like), w, 0)\n",
-        [16 * 7, 8 * 7 + 8 * 3, 16 * 6, 8 * 6 + 8 * 2],
+        "\n\n@kernel\ndef take(gradients, parameters, i, decay, like):\n    return load(parameters, i, like)\n",
+        [16 * 3, 16 * 3, *[16 * 2] * 4],
     ),
     "an operation that that kernel uses": (
         "simd/vectors.py",
-        "\n\ndef multiply_add(builder, x, y, z):\n    return z\n",  # then w - rate * dw is w
-        [48, 48, 32, 32],
+        "\n\ndef multiply_add(builder, x, y, z):\n    return z\n",  # then dw + decay * w is dw
+        [16 * 7, 8 * 7 + 8 * 3, *[16 * 6] * 4],
     ),
 }
 
@@ -201,26 +215,33 @@ def test_the_digest_follows_every_source(sources: Path) -> None:
     assert len(digests) == 3 + len(list((PACKAGE / "kernels").rglob("*.py")))
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "value"),
-    [
-        (numba, "__version__", "0"),
-        (llvmlite, "__version__", "0"),
-        (np, "__version__", "0"),
-        (platform, "python_version", lambda: "0"),
-        (numba.config, "OPT", 0),
-        (numba.config, "BOUNDSCHECK", 1),
-        (compilation, "OPTIONS", {**compilation.OPTIONS, "fastmath": True}),
-        (compilation, "OPTIONS", {**compilation.OPTIONS, "error_model": "python"}),
-    ],
-    ids=["numba", "llvmlite", "numpy", "python", "opt", "boundscheck", "fastmath", "error model"],
-)
-def test_the_digest_follows_versions_and_options(
-    monkeypatch: pytest.MonkeyPatch, sources: Path, owner: Any, name: str, value: Any
-) -> None:
+@pytest.mark.parametrize("distribution", ["numba", "llvmlite", "numpy", "python"])
+def test_the_digest_follows_versions(monkeypatch: pytest.MonkeyPatch, sources: Path, distribution: str) -> None:
     before = sources_digest(sources)
-    monkeypatch.setattr(owner, name, value)
+    patches = {
+        "numba": (metadata, "version", lambda _: "0"),
+        "llvmlite": (llvmlite, "__version__", "0"),
+        "numpy": (np, "__version__", "0"),
+        "python": (platform, "python_version", lambda: "0"),
+    }
+    monkeypatch.setattr(*patches[distribution])
     assert sources_digest(sources) != before
+
+
+@pytest.mark.parametrize("setting", machine_code.SETTINGS)
+def test_the_digest_follows_settings(monkeypatch: pytest.MonkeyPatch, sources: Path, setting: str) -> None:
+    monkeypatch.delenv(setting, raising=False)
+    before = sources_digest(sources)
+    monkeypatch.setenv(setting, "2")
+    assert sources_digest(sources) != before
+
+
+def test_another_processor_is_another_file(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    paths = {KEY.path()}
+    for target in (("a system", "a processor", "+avx"), ("a system", "a processor", "-avx")):
+        monkeypatch.setattr(machine_code, "target", lambda target=target: target)
+        paths.add(KEY.path())
+    assert len(paths) == 3
 
 
 # ------------------------------------------------------------------------------------------------- damaged files
@@ -236,13 +257,13 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".nbc", ".nbi"])
-def test_truncated_files_are_replaced(original: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("suffixes", "hits"), [((".nbc",), 4), ((".nbi",), 4), ((machine_code.SUFFIX,), 2)])
+def test_truncated_files_are_replaced(original: Path, suffixes: tuple[str], hits: int) -> None:
     for path in cache_files(original / "cache"):
-        if path.suffix == suffix:
+        if path.suffix in suffixes:
             path.write_bytes(DAMAGES["half"](path.read_bytes()))
-    assert run(original)[:2] == (RIGHT, 0)
-    assert run(original)[:2] == (RIGHT, 4)
+    assert run(original)[:2] == (RIGHT, hits)
+    assert run(original)[:2] == (RIGHT, 6)
 
 
 def times(factor: float) -> Any:
@@ -251,19 +272,77 @@ def times(factor: float) -> Any:
     def multiplied(x):
         return x * factor
 
-    return compile_callback(multiplied, types.float64(types.float64))
+    return entry_point(multiplied)
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache for callbacks of this process; each is looked up anew, as in another process."""
-    monkeypatch.setattr(compilation, "cache_folder", lambda: tmp_path)
+    """An empty cache for this process; each function is looked up anew, as in another process."""
+    for module in (compilation, machine_code):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
     return tmp_path
 
 
 def products_and_hits() -> tuple[list[float], int]:
-    callbacks = [times(2.0), times(3.0)]
-    return [callback.ctypes(5.0) for callback in callbacks], sum(callback.cache_hits for callback in callbacks)
+    functions = [times(2.0), times(3.0)]
+    products = [function(5.0) for function in functions]
+    return products, sum(sum(function.stats.cache_hits.values()) for function in functions)
+
+
+KEY = Key("makers.make_activate", (TANH,), ("*float32", "int64", "int64"))
+OTHER_KEY = Key("makers.make_activate", (LOGISTIC,), KEY.kinds)
+CODE = MachineCode("symbol", "qd", bytes(range(256)) + b"\nan object file")
+
+
+def test_machine_code_is_what_was_stored(folder: Path) -> None:
+    assert stored(KEY) is None
+    store(KEY, CODE)
+    assert stored(KEY) == CODE
+    assert stored(OTHER_KEY) is None
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_damaged_machine_code_is_missing_until_it_is_stored_again(
+    folder: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    store(KEY, CODE)
+    (path,) = cache_files(folder)
+    path.write_bytes(damage(path.read_bytes()))
+    assert stored(KEY) is None
+    store(KEY, CODE)
+    assert stored(KEY) == CODE
+
+
+def test_no_flipped_byte_of_machine_code_is_believed(folder: Path) -> None:
+    store(KEY, CODE)
+    (path,) = cache_files(folder)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(flipped(whole, position))
+        assert stored(KEY) is None
+
+
+def test_machine_code_under_another_name_is_not_believed(folder: Path) -> None:
+    store(KEY, CODE)
+    (path,) = cache_files(folder)
+    other = OTHER_KEY.path()
+    assert other is not None
+    path.rename(other)
+    assert stored(OTHER_KEY) is None
+
+
+def test_machine_code_is_lost_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    path = KEY.path()
+    assert path is not None
+    path.mkdir()
+    store(KEY, CODE)
+    assert stored(KEY) is None
+    monkeypatch.setattr(machine_code, "cache_folder", lambda: folder / "vanished")
+    store(KEY, CODE)
+    assert stored(KEY) is None
+    monkeypatch.setattr(machine_code, "cache_folder", lambda: None)
+    store(KEY, CODE)
+    assert (stored(KEY), KEY.path()) == (None, None)
 
 
 @pytest.mark.parametrize("suffix", [".nbc", ".nbi"])
@@ -339,15 +418,15 @@ def test_no_folder_is_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     if place.startswith("/") and not target.parent.is_dir():
         pytest.skip(f"this system has no {target.parent}")
     monkeypatch.setenv("FASTFNN_CACHE_DIR", str(target))
-    assert compilation.cache_folder.__wrapped__() is None
+    assert machine_code.cache_folder.__wrapped__() is None
 
 
 def test_sources_in_an_archive_have_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compilation, "__file__", str(tmp_path / "fastfnn.zip" / "kernels" / "compilation.py"))
-    assert compilation.cache_folder.__wrapped__() is None
+    monkeypatch.setattr(machine_code, "__file__", str(tmp_path / "fastfnn.zip" / "kernels" / "machine_code.py"))
+    assert machine_code.cache_folder.__wrapped__() is None
 
 
-def test_callbacks_are_compiled_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_are_compiled_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "cache_folder", lambda: None)
     assert products_and_hits() == ([10, 15], 0)
 
@@ -392,7 +471,7 @@ def test_nothing_is_written_into_the_installation(original: Path) -> None:
             path.chmod(0o555 if path.is_dir() else 0o444)
         environment = {"PYTHONPYCACHEPREFIX": str(original / "bytecode")}
         assert run(original, **environment)[:2] == (RIGHT, 0)
-        assert run(original, **environment)[:2] == (RIGHT, 4)
+        assert run(original, **environment)[:2] == (RIGHT, 6)
     finally:
         for path in before:
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -407,46 +486,102 @@ def test_two_processes_fill_an_empty_cache(original: Path) -> None:
     together = [start(original) for _ in range(2)]
     assert [finish(process).numbers for process in together] == [RIGHT, RIGHT]
     assert run(original).numbers == RIGHT
-    assert run(original)[:2] == (RIGHT, 4)
+    assert run(original)[:2] == (RIGHT, 6)
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[Key]:
+    """As if no function were in memory; the keys of those that this process compiles from now on."""
+    compiled: list[Key] = []
+    compile_and_store = routines.compile_and_store
+    monkeypatch.setattr(routines, "_functions", {})
+    monkeypatch.setattr(routines, "compile_and_store", lambda key: compiled.append(key) or compile_and_store(key))
+    return compiled
+
+
+SMALL = [Key("makers.make_activate", (number,), KEY.kinds) for number in (TANH, LOGISTIC, IDENTITY)]
+
+
+def test_another_process_compiles_what_this_one_does_not(
+    monkeypatch: pytest.MonkeyPatch, nothing_loaded: list[Key], folder: Path
+) -> None:
+    """Here it has compiled all of it before this process goes on with what is missing."""
+    started = subprocess.Popen
+    other: list[Any] = []
+
+    def start_other(*arguments: Any, **options: Any) -> Any:
+        environment = {**os.environ, "FASTFNN_CACHE_DIR": str(folder)}
+        other.append(started(*arguments, **options, env=environment))
+        return other[-1]
+
+    def load_first(key: Key) -> Any:
+        found = load(key)
+        if len(routines._functions) == 1:
+            other[0].wait(120)
+            for path in folder.rglob(f"*{machine_code.SUFFIX}"):
+                path.rename(folder / path.name)
+        return found
+
+    load = warmup.load
+    monkeypatch.setattr(subprocess, "Popen", start_other)
+    monkeypatch.setattr(warmup, "load", load_first)
+    load_all([*SMALL, None, SMALL[0]])
+    assert nothing_loaded == SMALL[:1]
+    assert list(routines._functions) == [SMALL[0], SMALL[2], SMALL[1]]
+
+
+def test_should_the_other_process_fail_all_is_compiled_here(
+    monkeypatch: pytest.MonkeyPatch, nothing_loaded: list[Key]
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    load_all(SMALL)
+    assert nothing_loaded == [SMALL[0], SMALL[2], SMALL[1]]
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "wide": {"hidden": (64, 3)},
+    "listed": {"input": "sparse"},
+    "dense float64": {"input": "dense", "dtype": "float64"},
+    "options": {"activation": "tanh", "batchnorm": "before", "dropout": 0.3, "optimizer": "adam"},
+}
+
+
+@pytest.mark.parametrize("options", RUNS.values(), ids=RUNS.keys())
+def test_what_is_loaded_together_is_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    data = Dataset.from_arrays(mixed_matrix(40), np.arange(40) % 2, validation=4)
+    config = TrainingConfig(**{"hidden": (5, 3), "batch_size": 4, "epochs": 1, **options})
+    expected: list[Key | None] = []
+    monkeypatch.setattr(engine, "load_all", expected.extend)
+    used: set[Key] = set()
+    load = routines.load
+    monkeypatch.setattr(routines, "load", lambda key: used.add(key) or load(key))
+    run = KernelEngine(data, config)
+    steps = config.steps_per_epoch(len(data.train))
+    run.run(Stretch(data.train.indices, 0, steps, 0, np.full(steps, 0.1), np.zeros(2, np.uint32)))
+    run.evaluate(data.train)
+    functions = {key for key in used if not key.function.startswith("records.")}
+    assert functions == {key for key in expected if key}
 
 
 REAL_RUN = """
+import sys
+
 import numpy as np
-from fastfnn import kernels
+
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
-from fastfnn.kernels import binding
-from fastfnn.rows import order_of_features, rows_of_split
 from fastfnn.training import train
 
 data = Dataset.from_arrays(np.eye(16, dtype=np.uint8), np.arange(16) % 2, validation=4)
 result = train(data, TrainingConfig(hidden=(5, 3), batch_size=4, epochs=1, dtype="float64"))
 result.network.predict(np.eye(16, dtype=np.uint8))
-entries = [kernels.run_steps, kernels.evaluate, kernels.logits]
-assert binding.compiled.cache_info().currsize > 0
-assert not any(entry.stats.cache_misses for entry in entries), [entry.stats for entry in entries]
-assert all(entry.stats.cache_hits for entry in entries)
+assert "numba" not in sys.modules
 print("everything was loaded")
 """
 
 
-@pytest.mark.parametrize(
-    ("dtype", "kind", "units"),
-    [("float32", "auto", 5), ("float32", "auto", 64), ("float32", "sparse", 5), ("float64", "dense", 5)],
-)
-def test_what_is_compiled_beside_the_steps_is_what_a_run_needs(dtype: str, kind: str, units: int) -> None:
-    data = Dataset.from_arrays(mixed_matrix(40), np.arange(40) % 2, validation=4)
-    config = TrainingConfig(hidden=(units, 3), batch_size=4, epochs=1, dtype=dtype, input=kind)
-    rows = rows_of_split(data, data.train, order_of_features(data, kind), dtype)
-    compile_others((rows.columns.dtype.name, rows.values.dtype.name, rows.dense > 0, rows.records), units, dtype)
-    evaluations, bound = list(kernels.evaluate.signatures), binding.compiled.cache_info().currsize
-    result = train(data, config)
-    assert result.status == "completed"
-    assert kernels.evaluate.signatures == evaluations
-    assert binding.compiled.cache_info().currsize == bound
-
-
-def test_a_real_run_loads_everything() -> None:
+def test_a_real_run_loads_everything_and_does_without_numba() -> None:
     """The second time at the latest."""
     try:
         output = run_python("-c", REAL_RUN)

@@ -20,7 +20,7 @@ from processes import run_python
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, load_dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.results import TrainingResult
 from fastfnn.stretch import Stretch
 from fastfnn.training import train

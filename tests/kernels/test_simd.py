@@ -40,10 +40,9 @@ from simd_probes import (
     words,
 )
 
-from fastfnn.kernels import simd
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels import processor, simd
+from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.kernels.simd import at, by_pointers, first_lane, load, maximum, prefetch, repeat, store, zeros
-from fastfnn.kernels.simd.vectors import registers
 
 COMPILER_IS_MEASURED = True
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="of compiled code")
@@ -292,6 +291,24 @@ def test_calls_through_addresses() -> None:
 
 
 @compiled_only
+def test_calls_of_kernels_through_addresses() -> None:
+    """Two places come first, which a function without a result does not use."""
+
+    @numba.cfunc(types.int32(types.intp, types.intp, types.CPointer(types.float64), types.float64, types.int64))
+    def write(result, exception, target, value, index):
+        target[index] = value + (result == exception)
+        return 0
+
+    @probe
+    def call(function, array):
+        simd.call_kernel(function, (simd.address(array), np.float32(1.5), np.uint8(2)))
+
+    array = np.zeros(4)
+    call(write.address, array)
+    assert array.tolist() == [0, 0, 1.5, 0]
+
+
+@compiled_only
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -326,8 +343,8 @@ def test_mixed_types_are_refused_at_compile_time(wrong: Callable[[Array], Any]) 
 def test_registers_are_those_that_code_is_compiled_for(
     monkeypatch: pytest.MonkeyPatch, features: str, expected: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(numba.config, "CPU_FEATURES", features)
-    assert registers() == expected
+    monkeypatch.setattr(processor, "CPU_FEATURES", features)
+    assert processor.registers() == expected
 
 
 def outputs_elsewhere(path: Path, **environment: str) -> Outputs:
@@ -339,13 +356,13 @@ def outputs_elsewhere(path: Path, **environment: str) -> Outputs:
 
 @compiled_only
 @on_x86
-@pytest.mark.parametrize("processor", ["haswell", "x86-64-v2"])
-def test_narrower_processors_give_the_same_bits(outputs: Outputs, tmp_path: Path, processor: str) -> None:
+@pytest.mark.parametrize("name", ["haswell", "x86-64-v2"])
+def test_narrower_processors_give_the_same_bits(outputs: Outputs, tmp_path: Path, name: str) -> None:
     """AVX2 without AVX-512; SSE4.2 without fused multiply-add."""
-    elsewhere = outputs_elsewhere(tmp_path / "bits.npz", NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES="")
+    elsewhere = outputs_elsewhere(tmp_path / "bits.npz", NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
     assert set(elsewhere) == set(outputs)
-    for name, values in outputs.items():
-        np.testing.assert_array_equal(bits(elsewhere[name]), bits(values), err_msg=name)
+    for probed, values in outputs.items():
+        np.testing.assert_array_equal(bits(elsewhere[probed]), bits(values), err_msg=probed)
 
 
 @compiled_only

@@ -7,7 +7,8 @@ import pytest
 
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
-from fastfnn.kernels.compilation import INTERPRETED, entry_point
+from fastfnn.kernels.compilation import entry_point
+from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.kernels.subnormals import IS_X86, flush_subnormals, restore_subnormals
 from fastfnn.training import train
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import run_python
 
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels.processor import INTERPRETED
 
 HERE = Path(__file__).parent
 

@@ -36,7 +36,7 @@ def course(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCourse:
     """Studies and presets of the test's own; no figure becomes a file."""
     course = FakeCourse()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fastfnn.kernels.compilation.steps_are_not_compiled", lambda: False)
+    monkeypatch.setattr("fastfnn.kernels.machine_code.steps_are_not_compiled", lambda: False)
     monkeypatch.setitem(STUDIES, "study-c", make_study("study-c"))
     monkeypatch.setattr("fastfnn.studies.course.train", course)
     monkeypatch.setattr("fastfnn.studies.write.render", lambda figure, kind: b"drawn")

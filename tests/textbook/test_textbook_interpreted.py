@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels.processor import INTERPRETED
 
 FUNCTIONS = Path(__file__).parent / "test_textbook_functions.py"
 CHOSEN = "(activations and 3) or layers or cost or 0.1-131-70-5 or 1.0-131-7-5 or nan"

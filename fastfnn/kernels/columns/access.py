@@ -9,7 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastfnn.kernels.compilation import INTERPRETED, entry_point, kernel
+from fastfnn.kernels.compilation import entry_point, kernel
+from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.kernels.simd import INT32, VectorType, data_of, operation
 from fastfnn.kernels.simd.arithmetic import fma_twin
 from fastfnn.kernels.simd.vectors import (

@@ -19,6 +19,7 @@ Every operation has a NumPy twin, which is its specification and takes its place
 (NUMBA_DISABLE_JIT=1), where a vector is an array of its lanes.
 """
 
+from fastfnn.kernels.processor import REGISTER_BYTES, REGISTERS, ROOMY, VECTOR_BYTES
 from fastfnn.kernels.simd.arithmetic import (
     equal,
     exp,
@@ -47,6 +48,7 @@ from fastfnn.kernels.simd.memory import (
     at,
     by_pointers,
     call_address,
+    call_kernel,
     itemsize,
     load,
     load_converted,
@@ -60,10 +62,6 @@ from fastfnn.kernels.simd.memory import (
 from fastfnn.kernels.simd.transposes import outer_fma, store_totals, transpose
 from fastfnn.kernels.simd.vectors import (
     INT32,
-    REGISTER_BYTES,
-    REGISTERS,
-    ROOMY,
-    VECTOR_BYTES,
     VectorType,
     data_of,
     operation,
@@ -82,6 +80,7 @@ __all__ = [
     "at",
     "by_pointers",
     "call_address",
+    "call_kernel",
     "data_of",
     "equal",
     "exp",

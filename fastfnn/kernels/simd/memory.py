@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
@@ -193,11 +195,14 @@ def prefetch(typing_context: Any, array: Any, offset: Any) -> Any:
 def by_pointers(typing_context: Any, structure: Any) -> Any:
     """A named tuple with pointers in place of its arrays, also of those in named tuples within.
 
-    An array is seven words to pass on, a pointer one. Pointers are indexed like arrays, but have no length.
+    An array is seven words to pass on, a pointer one. Pointers are indexed like arrays, but have no length and no
+    strides: arrays must be contiguous.
     """
 
     def pointed(kind: Any) -> Any:
         if isinstance(kind, types.Array):
+            if kind.layout != "C":
+                raise TypingError(f"expected contiguous arrays, found {kind}")
             return types.CPointer(kind.dtype)
         if isinstance(kind, types.BaseNamedTuple):
             return types.NamedTuple([pointed(field) for field in kind.types], kind.instance_class)
@@ -222,7 +227,7 @@ def by_pointers(typing_context: Any, structure: Any) -> Any:
 
 @operation(lambda array: array)
 def address(typing_context: Any, array: Any) -> Any:
-    """Where the array's data begins, an integer for `call_address`."""
+    """Where the array's data begins, an integer for `call_kernel`."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = data_of(context, builder, array, arguments[0])
@@ -231,17 +236,38 @@ def address(typing_context: Any, array: Any) -> Any:
     return types.int64(array), codegen
 
 
+def _call(context: Any, builder: Any, arguments: Any, values: Any, places: list[Any], result: ir.Type) -> Any:
+    """Calls the code at the address values[0] with some places and the numbers of the tuple values[1]."""
+    words = []
+    for i, kind in enumerate(arguments.types):
+        target = types.float64 if isinstance(kind, types.Float) else types.int64
+        words.append(context.cast(builder, builder.extract_value(values[1], i), kind, target))
+    given = [*places, *words]
+    called = ir.FunctionType(result, [value.type for value in given])
+    builder.call(builder.inttoptr(values[0], called.as_pointer()), given)
+    return context.get_dummy_value()
+
+
 @operation(lambda function, arguments: function(*arguments))
 def call_address(typing_context: Any, function: Any, arguments: Any) -> Any:
-    """Calls compiled code at an address with a tuple of numbers: integers as 64-bit words, others as doubles."""
+    """Calls a function of the system with a tuple of numbers: integers as 64-bit words, others as doubles."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        words = []
-        for i, kind in enumerate(arguments.types):
-            target = types.float64 if isinstance(kind, types.Float) else types.int64
-            words.append(context.cast(builder, builder.extract_value(values[1], i), kind, target))
-        called = ir.FunctionType(ir.VoidType(), [word.type for word in words])
-        builder.call(builder.inttoptr(values[0], called.as_pointer()), words)
-        return context.get_dummy_value()
+        return _call(context, builder, arguments, values, [], ir.VoidType())
+
+    return types.void(types.int64, arguments), codegen
+
+
+@operation(lambda function, arguments: function(*arguments))
+def call_kernel(typing_context: Any, function: Any, arguments: Any) -> Any:
+    """The same for a kernel that was compiled on its own: Numba's come with places for a result and an exception first.
+
+    They use neither: what is called like this returns nothing, and what could fail has been checked before.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        places = [cgutils.alloca_once(builder, pointer) for _ in range(2)]
+        return _call(context, builder, arguments, values, places, INT32)
 
     return types.void(types.int64, arguments), codegen

@@ -6,31 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import config, types
+from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from fastfnn.kernels.compilation import INTERPRETED
+from fastfnn.kernels.processor import INTERPRETED
 
 INT32 = ir.IntType(32)
-VECTOR_BYTES = 64  # one cache line, and the widest registers there are
-
-
-def registers() -> tuple[int, int]:
-    """How wide the registers are, in bytes, for which code is compiled, and how many there are."""
-    if config.CPU_FEATURES is not None:
-        features = {name[1:]: name[0] == "+" for name in config.CPU_FEATURES.split(",") if name}
-    else:
-        features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64, 32
-    if features.get("avx"):
-        return 32, 16
-    return 16, 32 if features.get("neon") else 16
-
-
-REGISTER_BYTES, REGISTERS = registers()
-ROOMY = REGISTER_BYTES * REGISTERS >= 2048  # room for a grid of 20 vectors and its factors
 
 
 class VectorType(types.Type):

@@ -1,0 +1,191 @@
+"""Functions of which there is one for every kind of rows, width of a panel or activation; see `binding`.
+
+What begins with make_ makes the function for some numbers, of which the compiler knows what they are. Those of the
+first layer begin with the fields of `Rows` and `Examples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastfnn.kernels import activations, batchnorm, dense_features, optimizers, panels, passes, updates
+from fastfnn.kernels.passes import Block
+from fastfnn.kernels.processor import VECTOR_BYTES
+from fastfnn.kernels.simd import by_pointers, zeros
+from fastfnn.kernels.structures import (
+    ADAM,
+    ADAMW,
+    MOMENTUM,
+    NESTEROV,
+    SGD,
+    DenseWeights,
+    Examples,
+    Outputs,
+    Panel,
+    Rows,
+    Share,
+)
+
+Function = Callable[..., None]
+OPTIMIZERS = {
+    SGD: optimizers.sgd,
+    MOMENTUM: optimizers.momentum,
+    NESTEROV: optimizers.momentum,
+    ADAM: optimizers.adam,
+    ADAMW: optimizers.adam,
+}
+
+
+def make_dense_forward(four_bytes: int, direct_bytes: int, units_bytes: int) -> Function:
+    """`dense_features.forward`; a size is 0 where it is given None."""
+
+    # fmt: off
+    def dense_forward(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        weights, weights_at, weights_stride, units, z, z_at, z_stride, scratch,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        matrix = DenseWeights(weights, weights_at, weights_stride, units)
+        outputs = Outputs(z, z_at, z_stride)
+        like, four = zeros(scratch, VECTOR_BYTES), zeros(scratch, four_bytes)
+        direct, of_units = zeros(scratch, direct_bytes), zeros(scratch, units_bytes)
+        dense_features.forward(rows, examples, matrix, outputs, scratch, like, four, direct, of_units)
+
+    return dense_forward
+
+
+def make_dense_update(wide_bytes: int, direct_bytes: int, units_bytes: int) -> Function:
+    """`dense_features.update`; a size is 0 where it is given None."""
+
+    # fmt: off
+    def dense_update(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride,
+        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        matrix = DenseWeights(target, target_at, target_stride, units)
+        gradient = Outputs(dz, dz_at, dz_stride)
+        like, wide = zeros(scratch, VECTOR_BYTES), zeros(scratch, wide_bytes)
+        direct, of_units = zeros(scratch, direct_bytes), zeros(scratch, units_bytes)
+        dense_features.update(rows, examples, share, matrix, gradient, scratch, like, wide, direct, of_units)
+
+    return dense_update
+
+
+def make_forward(main_bytes: int, tail_bytes: int) -> Function:
+    """`panels.forward_panel` for a panel."""
+
+    # fmt: off
+    def forward(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        weights, main_at, main_stride, tail_at, scale, biases_at, z, z_at, z_stride, scratch, ahead,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        panel = Panel(weights, main_at, main_stride, tail_at)
+        outputs = Outputs(z, z_at, z_stride)
+        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
+        panels.forward_panel(rows, examples, panel, scale, biases_at, outputs, scratch, ahead, main, tail, like)
+
+    return forward
+
+
+def make_update(main_bytes: int, tail_bytes: int) -> Function:
+    """`panels.update_panel` for a panel."""
+
+    # fmt: off
+    def update(
+        entries, columns, values, dense, records, stride, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scratch,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records, stride)
+        examples = Examples(order, n, first, count)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        panel = Panel(target, main_at, main_stride, tail_at)
+        gradient = Outputs(dz, dz_at, dz_stride)
+        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
+        panels.update_panel(rows, examples, share, panel, gradient, scratch, main, tail, like)
+
+    return update
+
+
+def make_activate(activation: int) -> Function:
+    """`activations.forward` for an activation."""
+
+    def activate(workspace, at, count):
+        activations.forward(workspace, at, count, activation, zeros(workspace, VECTOR_BYTES))
+
+    return activate
+
+
+def make_activate_backward(activation: int) -> Function:
+    """`activations.backward` for an activation."""
+
+    def activate_backward(workspace, da_at, a_at, count, scale):
+        activations.backward(workspace, da_at, a_at, count, scale, activation, zeros(workspace, VECTOR_BYTES))
+
+    return activate_backward
+
+
+def make_normalise() -> Function:
+    """`passes.normalise`."""
+
+    def normalise(layout, buffers, settings, order, end, position, size, tile, layer):
+        layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
+        block = Block(order, end, position, size, tile)
+        passes.normalise(block, layout, buffers, settings, layer, zeros(buffers.parameters, VECTOR_BYTES))
+
+    return normalise
+
+
+def make_normalise_backward() -> Function:
+    """`batchnorm.backward`."""
+
+    def normalise_backward(layout, buffers, settings, order, end, position, size, tile, layer, dy_at):
+        layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
+        block, like = Block(order, end, position, size, tile), zeros(buffers.parameters, VECTOR_BYTES)
+        tiles = passes.tiles_of(block, like)
+        tiles = passes.tiles_of(block, like)
+        batchnorm.backward(block, layout, buffers, settings.statistics, layer, dy_at, tiles, like)
+
+    return normalise_backward
+
+
+def make_drop() -> Function:
+    """`passes.drop`."""
+
+    def drop(layout, buffers, settings, order, end, position, size, tile, layer, offset, keys):
+        layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
+        block = Block(order, end, position, size, tile)
+        like = zeros(buffers.parameters, VECTOR_BYTES)
+        passes.drop(block, offset, layout, buffers, settings, keys, layer, like)
+
+    return drop
+
+
+def make_update_step(number: int) -> Function:
+    """`updates.update` with an optimiser."""
+    optimizer = OPTIMIZERS[number]
+
+    # fmt: off
+    def update_step(
+        layout, buffers, settings, inputs, part, order, end, position, count, tiles, rate, decay, step,
+    ):
+        # fmt: on
+        layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
+        inputs, part, like = by_pointers(inputs), by_pointers(part), zeros(buffers.parameters, VECTOR_BYTES)
+        updates.update(
+            optimizer, part, inputs, order, end, position, count, tiles,
+            layout, buffers, settings, rate, decay, step, like,
+        )
+
+    return update_step

@@ -1,0 +1,42 @@
+"""The processor that kernels are compiled for, as far as they and their callers depend on it.
+
+Neither this nor anything else that a run needs once its kernels are compiled imports Numba, which takes longer to
+import than many a run takes. So its settings are read here from its environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+
+from llvmlite import binding
+
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+CPU_NAME = os.environ.get("NUMBA_CPU_NAME")
+CPU_FEATURES = os.environ.get("NUMBA_CPU_FEATURES")
+VECTOR_BYTES = 64  # one cache line, and the widest registers there are
+
+
+def features() -> str:
+    """What the processor has, as LLVM writes it: names with a plus or a minus, divided by commas."""
+    if CPU_FEATURES is not None:
+        return CPU_FEATURES
+    return "" if (CPU_NAME or "").lower() == "generic" else str(binding.get_host_cpu_features().flatten())
+
+
+def target() -> tuple[str, str, str]:
+    """What machine code is made for: system, processor and its features."""
+    return binding.get_process_triple(), CPU_NAME or binding.get_host_cpu_name(), features()
+
+
+def registers() -> tuple[int, int]:
+    """How wide the registers are, in bytes, for which code is compiled, and how many there are."""
+    present = features().split(",")
+    if "+avx512f" in present:
+        return 64, 32
+    if "+avx" in present:
+        return 32, 16
+    return 16, 32 if "+neon" in present else 16
+
+
+REGISTER_BYTES, REGISTERS = registers()
+ROOMY = REGISTER_BYTES * REGISTERS >= 2048  # room for a grid of 20 vectors and its factors
