@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from options import add_data_options, add_input_option, integers, make_parser, name_of, rounds_of, save
 from rivals.workload import Workload
@@ -34,7 +33,6 @@ from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels import Inputs, Rows
-from fastfnn.kernels.rows import BYTES_PER_LINE
 from fastfnn.streams import epoch_order
 
 LEARNING_RATE = 1e-9  # so small that wrong outputs do no harm
@@ -97,39 +95,6 @@ def multiply_adds(staged: Staged, data: Dataset, config: TrainingConfig) -> dict
     if rows.records:
         works |= dict.fromkeys(OF_RECORDS, units * int(rows.entries[1::2][indices].sum()))
     return works
-
-
-@njit(nogil=True)
-def read_lines(words: Any, starts: Any, ends: Any, order: Any) -> int:
-    """Reads a word of every cache line of some rows."""
-    total = 0
-    for example in order:
-        for k in range(starts[example], ends[example], 8):
-            total += words[k]
-    return total
-
-
-def reader(rows: Rows, indices: NDArray[np.int64]) -> tuple[Callable[[], float], int]:
-    """A timer of `read_lines` in the order of an epoch, and how many bytes it reads."""
-    size, numbers = rows.values.itemsize, np.arange(indices.max() + 1)
-    starts, counts = numbers * rows.dense, np.full(len(numbers), rows.dense) * size
-    if rows.records:
-        starts, listed = rows.entries[0::2][numbers], rows.entries[1::2][numbers]
-        counts = counts + listed * (size + rows.columns.itemsize)
-    first = starts * size // BYTES_PER_LINE * 8
-    last = -(-(starts * size + counts) // BYTES_PER_LINE) * 8
-    stored = rows.values.view(np.uint8)
-    words = stored[: len(stored) // 8 * 8].view(np.int64)
-    last = np.minimum(last, len(words))
-    order = epoch_order(0, 0, indices, shuffle=True)
-    read_lines(words, first, last, order[:1])
-
-    def time_reading() -> float:
-        started = time.perf_counter()
-        read_lines(words, first, last, order)
-        return time.perf_counter() - started
-
-    return time_reading, int((last - first)[indices].sum()) * 8
 
 
 def measure(data: Dataset, workload: Workload, batch_sizes: list[int], rounds: int) -> list[dict[str, Any]]:

@@ -177,7 +177,7 @@ def thread_ratios(measured: Measurements) -> Points:
 
 def concurrent_ratios(measured: Measurements) -> Points:
     """How many times as many epochs a second so many runs do as one."""
-    return [(each["batch_size"], each["runs"], each["throughput_ratio"]) for each in measured]
+    return [(each["batch_size"], each["runs"], each["throughput_ratio"]) for each in measured if each["batch_size"]]
 
 
 def _draw_ratios(panel: Axes, points: Points) -> None:

@@ -204,6 +204,7 @@ def _rows_table(measured: Sequence[dict[str, Any]]) -> str:
             "rows",
             "epoch, ms",
             "a row, ns",
+            "reading alone, a row, ns",
             "peak memory, MB",
             "of an empty process",
             "rows as the kernels read them, MB",
@@ -214,6 +215,7 @@ def _rows_table(measured: Sequence[dict[str, Any]]) -> str:
                 f"{each['rows']:,}",
                 minimum_and_median(each["epoch_seconds"]),
                 f"{1e9 * min(each['epoch_seconds']) / each['rows']:.0f}",
+                f"{1e9 * min(each['reading_seconds']) / each['rows']:.0f}",
                 _megabytes(each["peak_private_bytes"]),
                 _megabytes(each["private_bytes_before"]),
                 _megabytes(each["rows_bytes"]),
@@ -290,10 +292,16 @@ def _threads_table(measured: Sequence[dict[str, Any]]) -> str:
 
 def _concurrent_table(measured: Sequence[dict[str, Any]]) -> str:
     rows = [
-        (str(e["runs"]), str(e["batch_size"]), minimum_and_median(e["seconds"]), f"{e['throughput_ratio']:.2f}")
+        (
+            e["work"] + (f", batch size {e['batch_size']}" if e["batch_size"] else ""),
+            str(e["runs"]),
+            minimum_and_median(e["seconds"]),
+            f"{e['throughput_ratio']:.2f}",
+        )
         for e in measured
     ]
-    return table(("runs", "batch size", "all of them an epoch, ms", "epochs a second, times those of one"), rows)
+    note = "\nThe last two share nothing but the machine: beyond what they gain, no run can.\n"
+    return table(("", "at once", "until all are done, ms", "times the throughput of one"), rows) + note
 
 
 # Two axes share a figure, which stands below the second.

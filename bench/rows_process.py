@@ -1,17 +1,19 @@
 """Trains on the rows of a folder in a process of its own: prints its memory as JSON, then times epochs on request.
 
 Started by scaling.py; a process of its own, since memory that was needed once is seldom given back. For each line on
-standard input, an epoch is done and its seconds are printed.
+standard input, "epoch" or "reading", an epoch is done or its rows are read, and the seconds are printed.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reading import reader
 from synthetic import read_rows
 
 from fastfnn.benchmarks.epochs import Epochs
@@ -22,8 +24,8 @@ from fastfnn.kernels import Rows
 from fastfnn.rows import order_of_features, rows_of_split
 
 
-def load(folder: Path, config: TrainingConfig) -> tuple[Epochs, dict[str, Any]]:
-    """The first epoch is done: memory before the rows are read and at its peak, and the size of the rows."""
+def load(folder: Path, config: TrainingConfig) -> tuple[dict[str, Callable[[], float]], dict[str, Any]]:
+    """Timers; the first epoch is done: memory before the rows are read and at its peak, and the size of the rows."""
     Epochs(tiny_data(), config)  # loads the kernels
     before = memory_now()
     with PeakPrivateMemory() as peak:
@@ -31,13 +33,15 @@ def load(folder: Path, config: TrainingConfig) -> tuple[Epochs, dict[str, Any]]:
         epochs = Epochs(data, config)
         epochs.time_epoch()
     rows = rows_of_split(data, data.train, order_of_features(data, config.input), config.dtype)
-    return epochs, {
+    time_reading, read_bytes = reader(rows, data.train.indices)
+    return {"epoch": epochs.time_epoch, "reading": time_reading}, {
         "rows": len(data.train),
         "steps": epochs.steps,
         "load_seconds": epochs.engine.load_seconds,
         "features_bytes": data.train.features.nbytes,
         "features_mapped": mapped,
         "rows_bytes": stored_bytes(rows),
+        "read_bytes": read_bytes,
         "private_bytes_before": before,
         "peak_private_bytes": peak.bytes,
         "peak_resident_bytes": memory_now("VmHWM"),
@@ -58,10 +62,10 @@ def stored_bytes(rows: Rows) -> int:
 
 def main() -> None:
     folder, config = sys.argv[1:]
-    epochs, description = load(Path(folder), TrainingConfig.from_json(config))
+    timers, description = load(Path(folder), TrainingConfig.from_json(config))
     print(json.dumps(description), flush=True)
-    for _ in sys.stdin:
-        print(epochs.time_epoch(), flush=True)
+    for line in sys.stdin:
+        print(timers[line.strip()](), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,21 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from options import rounds_of, say
+from reading import reader
 from synthetic import rows_of_density, write_mnist_like
 
 from fastfnn.benchmarks.epochs import Epochs, dense_operations
-from fastfnn.benchmarks.machine import sgemm_gflops
+from fastfnn.benchmarks.machine import fma_work, sgemm_gflops
 from fastfnn.benchmarks.rounds import times_of
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, load_dataset
 from fastfnn.errors import ConfigError
-from fastfnn.rows import COST_OF_NONZERO, order_of_features
+from fastfnn.rows import COST_OF_NONZERO, order_of_features, rows_of_split
 
 Measurements = list[dict[str, Any]]
 
 DENSITY_COLUMNS = 784
 DEPTH_UNITS = 20
 KINDS = ("sparse", "dense", "auto")
+SHORT = 6  # times as many rounds where one takes some hundredths of a second
+FMA_ROUNDS = 4_000_000  # about as long as an epoch
+TRAINING, READING, MULTIPLY_ADDS = "training", "reading the rows alone", "multiply-adds in registers"
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,14 @@ def rows_axis(points: Points) -> Measurements:
         for rows in points.rows:
             say(f"rows: {rows:,}")
             processes[rows] = RowsProcess(stack, rows, points.config)
-        timers = {rows: process.time_epoch for rows, process in processes.items()}
+        timers = {
+            (rows, what): process.timer(what) for rows, process in processes.items() for what in ("epoch", "reading")
+        }
         times = times_of(timers, points.rounds, rounds_of("rows", points.rounds))
-    return [process.description | {"epoch_seconds": times[rows]} for rows, process in processes.items()]
+    return [
+        process.description | {"epoch_seconds": times[rows, "epoch"], "reading_seconds": times[rows, "reading"]}
+        for rows, process in processes.items()
+    ]
 
 
 class RowsProcess:
@@ -77,11 +86,15 @@ class RowsProcess:
         self.process = stack.enter_context(process)
         self.description: dict[str, Any] = json.loads(self._line())
 
-    def time_epoch(self) -> float:
-        """Seconds of its next epoch."""
-        assert self.process.stdin is not None
-        print("epoch", file=self.process.stdin, flush=True)
-        return float(self._line())
+    def timer(self, what: str) -> Callable[[], float]:
+        """Seconds of its next "epoch", or of "reading" the rows of one."""
+
+        def seconds() -> float:
+            assert self.process.stdin is not None
+            print(what, file=self.process.stdin, flush=True)
+            return float(self._line())
+
+        return seconds
 
     def _line(self) -> str:
         assert self.process.stdout is not None
@@ -157,44 +170,56 @@ def threads_axis(points: Points) -> Measurements:
         except ConfigError as error:
             say(f"threads: {threads} refused: {error}")
             refused.append({"threads": threads, "refused": str(error)})
-    times = times_of(timers, points.rounds, rounds_of("threads", points.rounds))
+    rounds = SHORT * points.rounds
+    times = times_of(timers, rounds, rounds_of("threads", rounds))
     timed = [{"threads": threads, "batch_size": size, "epoch_seconds": times[threads, size]} for threads, size in times]
     return timed + refused
 
 
 def concurrent_axis(points: Points) -> Measurements:
-    """So many runs side by side in threads, each on its own network: seconds until all of them did an epoch."""
-    data = load_dataset(points.data)
-    found = []
+    """So many runs side by side in threads, each on its own network: seconds until all of them did an epoch.
+
+    Beside them, what the cores and the memory that they share give to work that does nothing else: multiply-adds in
+    registers, and reading the rows of an epoch.
+    """
+    data, numbers = load_dataset(points.data), range(points.cores)
+    works: dict[Any, list[Callable[[], object]]] = {
+        size: [Epochs(data, points.config.replace(batch_size=size, seed=n)).time_epoch for n in numbers]
+        for size in points.batch_sizes
+    }
+    rows = rows_of_split(data, data.train, order_of_features(data, points.config.input), points.config.dtype)
+    works[READING] = [reader(rows, data.train.indices, seed)[0] for seed in numbers]
+    works[MULTIPLY_ADDS] = [fma_work(FMA_ROUNDS) for _ in numbers]
     with ThreadPoolExecutor(points.cores) as pool:
-        for batch_size in points.batch_sizes:
-            runs = [Epochs(data, points.config.replace(batch_size=batch_size, seed=n)) for n in range(points.cores)]
-            timers = {n: _side_by_side(pool, runs[:n]) for n in range(1, points.cores + 1)}
-            times = times_of(timers, points.rounds, rounds_of(f"concurrent, batch size {batch_size}", points.rounds))
-            found += [
-                {
-                    "runs": n,
-                    "batch_size": batch_size,
-                    "seconds": seconds,
-                    "throughput_ratio": n * min(times[1]) / min(seconds),
-                }
-                for n, seconds in times.items()
-            ]
-    return found
+        timers = {
+            (work, n): _side_by_side(pool, runs[:n]) for work, runs in works.items() for n in range(1, points.cores + 1)
+        }
+        rounds = SHORT * points.rounds
+        times = times_of(timers, rounds, rounds_of("concurrent", rounds))
+    return [
+        {
+            "runs": n,
+            "work": TRAINING if work in points.batch_sizes else work,
+            "batch_size": work if work in points.batch_sizes else None,
+            "seconds": seconds,
+            "throughput_ratio": n * min(times[work, 1]) / min(seconds),
+        }
+        for (work, n), seconds in times.items()
+    ]
 
 
-def _side_by_side(pool: ThreadPoolExecutor, runs: Sequence[Epochs]) -> Callable[[], float]:
+def _side_by_side(pool: ThreadPoolExecutor, works: Sequence[Callable[[], object]]) -> Callable[[], float]:
     def seconds() -> float:
-        """From the start of the first epoch, once all threads are there, until the last one is done."""
-        ready = threading.Barrier(len(runs))
+        """From the start of the first one, once all threads are there, until the last one is done."""
+        ready = threading.Barrier(len(works))
 
-        def epoch(run: Epochs) -> tuple[float, float]:
+        def do(work: Callable[[], object]) -> tuple[float, float]:
             ready.wait()
             started = time.perf_counter()
-            run.time_epoch()
+            work()
             return started, time.perf_counter()
 
-        started, ended = zip(*(each.result() for each in [pool.submit(epoch, run) for run in runs]), strict=True)
+        started, ended = zip(*(each.result() for each in [pool.submit(do, work) for work in works]), strict=True)
         return float(max(ended) - min(started))
 
     return seconds

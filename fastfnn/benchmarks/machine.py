@@ -14,6 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fastfnn.kernels.compilation import entry_point
+from fastfnn.kernels.processor import REGISTER_BYTES
 from fastfnn.kernels.simd import fma_grid, repeat, splat_grid, store_grid, zeros
 
 # Two units with a latency of four or five cycles need eight to ten sums in flight; twelve and two operands fit the
@@ -54,16 +55,30 @@ def fma_peak_gflops(dtype: str = "float32", repeats: int = 20) -> float:
     Returns:
         10**9 operations a second, where a fused multiply-add of one lane is two.
     """
-    return max(_fma_gflops(chains, size, dtype, repeats) for size, chains in _CHAINS.items())
+    return max(_fma_gflops(size, dtype, repeats) for size in _CHAINS)
 
 
-def _fma_gflops(chains: Callable[..., None], vector_bytes: int, dtype: str, repeats: int) -> float:
-    lanes = vector_bytes // np.dtype(dtype).itemsize
+def fma_work(rounds: int, dtype: str = "float32", vector_bytes: int = max(REGISTER_BYTES, 32)) -> Callable[[], None]:
+    """A function that does fused multiply-adds with all operands in registers, and nothing else.
+
+    Args:
+        rounds: of twelve vectors each.
+        dtype: "float32" or "float64".
+        vector_bytes: the size of the vectors, 64 or 32.
+
+    Returns:
+        The function, compiled; it may run in several threads, one of its own for each.
+    """
+    chains, lanes = _CHAINS[vector_bytes], vector_bytes // np.dtype(dtype).itemsize
     values = np.linspace(0.1, 0.9, max(SUMS, lanes), dtype=dtype)
     sums = np.empty(SUMS * lanes, dtype)
     chains(values, sums, 0)
-    seconds = _fastest(lambda: chains(values, sums, FMA_ROUNDS), repeats)
-    return 2 * SUMS * lanes * FMA_ROUNDS / seconds / 1e9
+    return lambda: chains(values, sums, rounds)
+
+
+def _fma_gflops(vector_bytes: int, dtype: str, repeats: int) -> float:
+    seconds = _fastest(fma_work(FMA_ROUNDS, dtype, vector_bytes), repeats)
+    return 2 * SUMS * (vector_bytes // np.dtype(dtype).itemsize) * FMA_ROUNDS / seconds / 1e9
 
 
 def _chains_of(vector_bytes: int) -> Callable[..., None]:

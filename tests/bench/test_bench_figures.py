@@ -12,7 +12,9 @@ THREADS = [
     {"axis": "threads", "threads": 3, "refused": "at most 2"},
 ]
 CONCURRENT = [
-    {"axis": "concurrent", "runs": n, "batch_size": 16, "seconds": [0.4], "throughput_ratio": float(n)} for n in (1, 2)
+    {"axis": "concurrent", "runs": n, "batch_size": size, "work": "?", "seconds": [0.4], "throughput_ratio": float(n)}
+    for n in (1, 2)
+    for size in (16, None)
 ]
 
 

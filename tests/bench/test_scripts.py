@@ -20,6 +20,7 @@ import scaling
 import startup
 import variants
 from matrices import mixed_matrix
+from scaling_axes import TRAINING
 
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
@@ -159,6 +160,7 @@ def test_scaling_measures_every_axis(folder: Path) -> None:
         assert measured(folder, axis), axis
     assert {each["throughput_ratio"] for each in measured(folder, "concurrent") if each["runs"] == 1} == {1}
     assert all(min(each["seconds"]) > 0 for each in measured(folder, "concurrent"))
+    assert {each["batch_size"] for each in measured(folder, "concurrent") if each["work"] != TRAINING} == {None}
     assert next(each["threads"] for each in measured(folder, "threads") if "epoch_seconds" in each) == 1
 
 
@@ -167,6 +169,8 @@ def test_rows_have_times_and_memory(folder: Path) -> None:
     assert (point["rows"], point["features_bytes"], point["features_mapped"]) == (2000, 2000 * 784, False)
     # Of bytes, a fifth of which is not zero, records take less than the matrix and more than what is not zero.
     assert 0.2 * point["features_bytes"] < point["rows_bytes"] < point["features_bytes"]
+    assert 0.8 * point["rows_bytes"] < point["read_bytes"] < 1.2 * point["rows_bytes"]
+    assert len(point["reading_seconds"]) == len(point["epoch_seconds"])
     if point["peak_private_bytes"] is not None:
         assert point["peak_private_bytes"] - point["private_bytes_before"] > point["rows_bytes"]
 
