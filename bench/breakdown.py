@@ -15,13 +15,12 @@ which one core reads a word of every cache line of the rows, row by row in the o
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from options import add_data_options, add_input_option, integers, make_parser, name_of, rounds_of, save
+from reading import reader
 from rivals.workload import Workload
 
 from fastfnn.benchmarks.documents import document
@@ -33,7 +32,6 @@ from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels import Inputs, Rows
-from fastfnn.streams import epoch_order
 
 LEARNING_RATE = 1e-9  # so small that wrong outputs do no harm
 OTHERS = "later layers, loss and all else"

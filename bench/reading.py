@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fastfnn.kernels import Rows
-from fastfnn.kernels.rows import BYTES_PER_LINE
+from fastfnn.kernels.structures import BYTES_PER_LINE
 from fastfnn.streams import epoch_order
 
 
@@ -28,12 +28,12 @@ def read_lines(words: Any, starts: Any, ends: Any, order: Any) -> int:
 def reader(rows: Rows, indices: NDArray[np.int64], seed: int = 0) -> tuple[Callable[[], float], int]:
     """A timer of `read_lines` in the order that a seed gives an epoch, and how many bytes it reads."""
     size, numbers = rows.values.itemsize, np.arange(indices.max() + 1)
-    starts, counts = numbers * rows.dense, np.full(len(numbers), rows.dense) * size
+    begins, counts = numbers * rows.dense * size, np.full(len(numbers), rows.dense * size)
     if rows.records:
-        starts, listed = rows.entries[0::2][numbers], rows.entries[1::2][numbers]
-        counts = counts + listed * (size + rows.columns.itemsize)
-    first = starts * size // BYTES_PER_LINE * 8
-    last = -(-(starts * size + counts) // BYTES_PER_LINE) * 8
+        lines, listed = rows.entries.astype(np.int64).reshape(-1, 2)[numbers].T
+        begins, counts = lines * BYTES_PER_LINE, counts + listed * (size + rows.columns.itemsize)
+    first = begins // BYTES_PER_LINE * 8
+    last = -(-(begins + counts) // BYTES_PER_LINE) * 8
     stored = rows.values.view(np.uint8)
     words = stored[: len(stored) // 8 * 8].view(np.int64)
     last = np.minimum(last, len(words))

@@ -40,7 +40,7 @@ class Member(NamedTuple):
 def targets_of(split: Split) -> Targets:
     """Labels and weights of a split as the kernels take them."""
     weights = np.empty(0) if split.weights is None else split.weights
-    return Targets(np.ascontiguousarray(split.labels), np.ascontiguousarray(weights), split.weights is not None)
+    return Targets(split.labels.astype(np.int32), np.ascontiguousarray(weights), split.weights is not None)
 
 
 class KernelEngine:

@@ -14,13 +14,14 @@ from fastfnn.errors import DataError
 from fastfnn.kernels import Rows, Share
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.structures import FILLED_TO
+from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
 
 Array = NDArray[Any]
 
 COST_OF_NONZERO = 5.0  # of a listed value, in multiplications of a dense feature; bench/scaling.py measures it
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
+MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
 SAMPLE_ROWS = 4096
 CHUNK_ROWS = 4096
 MOST_COPIED_BYTES = 1 << 30  # to begin rows at cache lines; larger ones may be mapped from a file
@@ -126,7 +127,7 @@ def make_rows(features: Any, order: FeatureOrder, dtype: str) -> Rows:
         return _records_of_csr(features, order, dtype) if compressed else _records_of_matrix(features, order, dtype)
     matrix = features.toarray(order="C") if compressed else features
     values = _values_of_matrix(matrix, dtype)
-    return Rows(np.empty(0, np.int64), np.empty(0, np.uint16), values, n_features, 0, _stride(n_features))
+    return Rows(np.empty(0, np.uint32), np.empty(0, np.uint16), values, n_features, 0, _stride(n_features))
 
 
 def _values_of_matrix(matrix: Array, dtype: str) -> Array:
@@ -168,12 +169,14 @@ def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any
     column_dtype = np.dtype(np.uint16 if n_features <= np.iinfo(np.uint16).max else np.uint32)
     filled = round_up(counts.astype(np.int64), FILLED_TO)
     sizes = (order.dense + filled) * value_dtype.itemsize + filled * column_dtype.itemsize
-    ends = np.cumsum(round_up(sizes, VECTOR_BYTES))
+    ends = np.cumsum(round_up(sizes, BYTES_PER_LINE))
     total = int(ends[-1]) if len(ends) else 0
+    if total // BYTES_PER_LINE > MOST_LINES:
+        raise DataError(f"features: expected rows of at most {MOST_LINES:,} cache lines in all, found {total:,} bytes")
     # The last values may be read on to the end of a vector of the network's dtype.
     memory = aligned_zeros(total + 2 * VECTOR_BYTES, np.uint8)
-    entries = np.empty((len(counts), 2), np.int64)
-    entries[:, 0] = (ends - round_up(sizes, VECTOR_BYTES)) // value_dtype.itemsize
+    entries = np.empty((len(counts), 2), np.uint32)
+    entries[:, 0] = (ends - round_up(sizes, BYTES_PER_LINE)) // BYTES_PER_LINE
     entries[:, 1] = filled
     longest = max(order.dense, int(filled.max(initial=0)))
     return Rows(

@@ -31,16 +31,17 @@ def matrix_of(rows: Rows, order: FeatureOrder) -> Array:
         return rows.values.reshape(-1, n_features)
     of_dense, of_listed = order.features[: order.dense], order.features[order.dense :]
     matrix = np.zeros((len(rows.entries) // 2, n_features), rows.values.dtype)
-    for row, (start, count) in zip(matrix, rows.entries.reshape(-1, 2), strict=True):
-        row[of_dense], columns, values = parts_of_record(rows, start, count)
+    for row, (line, count) in zip(matrix, rows.entries.reshape(-1, 2).tolist(), strict=True):
+        row[of_dense], columns, values = parts_of_record(rows, line, count)
         is_real = columns < len(of_listed)
         assert not values[~is_real].any()
         row[of_listed[columns[is_real]]] = values[is_real]
     return matrix
 
 
-def parts_of_record(rows: Rows, start: int, count: int) -> tuple[Array, Array, Array]:
+def parts_of_record(rows: Rows, line: int, count: int) -> tuple[Array, Array, Array]:
     """The dense values of a record, and the columns and values of the listed ones, with those that fill it up."""
+    start = line * 64 // rows.values.itemsize
     values = rows.values[start : start + rows.dense + count]
     columns_at = (start + len(values)) * rows.values.itemsize // rows.columns.itemsize
     columns = rows.columns[columns_at : columns_at + count].astype(np.int64)

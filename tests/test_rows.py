@@ -144,21 +144,31 @@ def test_rows_stand_for_their_matrix(given: tuple[Array, FeatureOrder], dtype: s
 
 def check_records(rows: Rows, counts: Array, n_features: int) -> None:
     """Each record begins at a cache line and is filled up to four listed features; after the last one comes nothing."""
-    starts, filled_counts = rows.entries[::2] * rows.values.itemsize, rows.entries[1::2]
+    lines, filled_counts = rows.entries.astype(np.int64).reshape(-1, 2).T
+    starts = 64 * lines
     ends = starts + (rows.dense + filled_counts) * rows.values.itemsize + filled_counts * rows.columns.itemsize
     assert ((rows.values.ctypes.data + starts) % 64 == 0).all()
     assert (starts[1:] >= ends[:-1]).all()
     assert rows.values.ctypes.data == rows.columns.ctypes.data
     assert filled_counts.tolist() == [-(-count // 4) * 4 for count in counts]
     assert rows.stride >= max(filled_counts) + FEATURES_PER_VECTOR
-    for (start, filled), count in zip(rows.entries.reshape(-1, 2), counts, strict=True):
-        _, columns, values = parts_of_record(rows, start, filled)
+    for line, filled, count in zip(lines, filled_counts, counts, strict=True):
+        _, columns, values = parts_of_record(rows, line, filled)
         assert (np.diff(columns[:count]) > 0).all()
         assert (values[:count] != 0).all()
         assert set(columns[count:]) <= {n_features - rows.dense}
     behind = rows.values.view(np.uint8)[ends[-1] :]
     assert len(behind) >= 128  # that many may be read with the last values
     assert not behind.any()
+
+
+def test_more_lines_than_entries_can_count_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "MOST_LINES", 10)
+    make_rows(mixed_matrix(10, 17), identity_order(17, dense=False), "float32")
+    with pytest.raises(
+        DataError, match=r"features: expected rows of at most 10 cache lines in all, found [\d,]+ bytes"
+    ):
+        make_rows(mixed_matrix(11, 17), identity_order(17, dense=False), "float32")
 
 
 def test_records_by_hand() -> None:
@@ -168,7 +178,7 @@ def test_records_by_hand() -> None:
     matrix[1, 2:] = range(1, 18)
     order = FeatureOrder(np.array([*range(2, 18), 0, 1, 18]), 16)
     rows = make_rows(matrix, order, "float32")
-    assert rows.entries.tolist() == [0, 4, 64, 4]
+    assert rows.entries.tolist() == [0, 4, 1, 4]
     assert rows.values[:20].tolist() == [0, 0, 0, 9, *[0] * 12, 7, 8, 0, 0]
     assert rows.columns[10:14].tolist() == [0, 1, 3, 3]  # the column behind the last one fills records up
     assert rows.values[64:84].tolist() == [*range(1, 18), 0, 0, 0]

@@ -69,7 +69,7 @@ class FirstLayer(NamedTuple):
         of_panel = (*of_weights, REAL, WORD, *of_outputs, reals, WORD)
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
-            of_rows = (f"*{WORD}", f"*{self.columns}", f"*{self.values}", WORD, WORD, WORD)
+            of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD, WORD)
             given = (*of_rows, *OF_EXAMPLES, *kinds)
             return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 

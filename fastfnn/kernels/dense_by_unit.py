@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.offsets import clamped, shifted
-from fastfnn.kernels.rows import BYTES_PER_LINE, convert_dense, prefetch_row, row_start
+from fastfnn.kernels.rows import convert_dense, prefetch_row, row_start
 from fastfnn.kernels.simd import (
     add_grid,
     at,
@@ -25,7 +25,7 @@ from fastfnn.kernels.simd import (
     store,
     store_totals,
 )
-from fastfnn.kernels.structures import EXAMPLES_PER_PASS, Examples, Outputs
+from fastfnn.kernels.structures import BYTES_PER_LINE, EXAMPLES_PER_PASS, Examples, Outputs
 
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
 

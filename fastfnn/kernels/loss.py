@@ -18,7 +18,7 @@ def load_labels(labels, order, end, position, count, scratch, like):
     for lane in range(len(like)):
         if position + lane + EXAMPLES_AHEAD < end:
             prefetch(labels, at(order, position + lane + EXAMPLES_AHEAD))
-        scratch[lane] = labels[order[position + lane]] if lane < count else -1
+        scratch[lane] = at(labels, at(order, position + lane)) if lane < count else -1
     return load(scratch, 0, like)
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import itemsize
+from fastfnn.kernels.structures import BYTES_PER_LINE
+
+
+@kernel
+def entry(entries, i, values):
+    """Where record i begins in the values, and how many listed ones it has."""
+    return np.intp(entries[2 * i]) * (BYTES_PER_LINE // itemsize(values)), np.intp(entries[2 * i + 1])
 
 
 def count_others(matrix, place, dense, counts):
@@ -29,7 +39,7 @@ def write_records(matrix, place, dense, entries, first, record_columns, record_v
     Records are zeros to begin with, and so are the values that fill them up.
     """
     for i in range(matrix.shape[0]):
-        at, count = entries[2 * (first + i)], entries[2 * (first + i) + 1]
+        at, count = entry(entries, first + i, record_values)
         columns_at = (at + dense + count) * itemsize(record_values) // itemsize(record_columns)
         n = 0
         for k in range(matrix.shape[1]):
@@ -46,7 +56,7 @@ def write_records(matrix, place, dense, entries, first, record_columns, record_v
 def write_records_compressed(offsets, columns, values, place, dense, entries, record_columns, record_values):
     """Writes compressed rows, whose columns ascend, as records."""
     for i in range(len(offsets) - 1):
-        at, count = entries[2 * i], entries[2 * i + 1]
+        at, count = entry(entries, i, record_values)
         columns_at = (at + dense + count) * itemsize(record_values) // itemsize(record_columns)
         n = 0
         for k in range(offsets[i], offsets[i + 1]):
@@ -67,7 +77,8 @@ def cut(entries, columns, values, dense, ends, cuts):
     `ends` (threads,) ascend, and so do the columns of a record; cuts (N, threads + 1).
     """
     for i in range(len(entries) // 2):
-        start, count = entries[2 * i] + dense, entries[2 * i + 1]
+        at, count = entry(entries, i, values)
+        start = at + dense
         columns_at = (start + count) * itemsize(values) // itemsize(columns)
         k = 0
         for t in range(len(ends)):

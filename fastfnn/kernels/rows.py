@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, store
+from fastfnn.kernels.structures import BYTES_PER_LINE
 
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
-BYTES_PER_LINE = 64
 
 
 @kernel
 def row_start(rows, example):
     """Where the values of an example begin."""
-    return at(rows.entries, 2 * example) if rows.records else example * rows.dense
+    if rows.records:
+        return np.intp(at(rows.entries, 2 * example)) * (BYTES_PER_LINE // itemsize(rows.values))
+    return example * rows.dense
 
 
 @kernel
 def row_count(rows, example):
     """How many values behind the dense ones a record has."""
-    return at(rows.entries, 2 * example + 1)
+    return np.intp(at(rows.entries, 2 * example + 1))
 
 
 @kernel

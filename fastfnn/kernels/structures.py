@@ -25,6 +25,7 @@ SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
 EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
 FEATURES_TOGETHER = 64  # of such an update feature by feature, whose values for a pass stay there too
+BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
 FLAG_STRIDE = 16  # from a thread's flag to the next one's: two cache lines, which processors fetch in pairs
 EPSILON = 1e-5  # what batch norm adds to the variance, unless the settings say otherwise
@@ -33,13 +34,15 @@ EPSILON = 1e-5  # what batch norm adds to the variance, unless the settings say 
 class Rows(NamedTuple):
     """Rows of features in two groups: the first `dense` ones all have a value, of the others those that are not zero.
 
-    Without records, rows are those of a matrix (N, K) of dense features alone. With records, row i begins at
-    values[entries[2 * i]] and has `dense` values, a multiple of 16, then those of entries[2 * i + 1] listed features, a
-    multiple of four, and then their columns, counted from the first feature that is not dense. Listed features are
-    filled up with zeros of the column behind the last one.
+    Without records, rows are those of a matrix (N, K) of dense features alone. With records, row i begins at cache line
+    entries[2 * i] of the values and has `dense` of them, a multiple of 16, then those of entries[2 * i + 1] listed
+    features, a multiple of four, and then their columns, counted from the first feature that is not dense. Listed
+    features are filled up with zeros of the column behind the last one.
+
+    Entries are read in random order: half the bytes are half the cache lines.
     """
 
-    entries: Integers  # (2 N,) with records
+    entries: NDArray[np.uint32]  # (2 N,) with records
     columns: NDArray[Any]  # the records as uint16 or uint32
     values: NDArray[Any]  # the records, or the matrix, as uint8, float32 or float64
     dense: int
@@ -79,7 +82,7 @@ class Part(NamedTuple):
 class Targets(NamedTuple):
     """What the network's answers are compared with."""
 
-    labels: Integers  # (N,) class numbers
+    labels: NDArray[np.int32]  # (N,) class numbers
     weights: NDArray[np.float64]  # (N,) of the examples in the loss; empty where all are 1
     weighted: bool
 
