@@ -1,4 +1,4 @@
-"""Everything that is compiled, and nothing else; what Python calls is below."""
+"""Everything that is compiled, how it is, and how it is called; what Python calls is below, and needs no Numba."""
 
 from fastfnn.kernels.binding import FirstLayer, bind_rows, functions_of_settings, unbound
 from fastfnn.kernels.routines import Routine
