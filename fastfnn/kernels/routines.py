@@ -65,7 +65,9 @@ class Words:
             return self._add_array(value)
         if isinstance(value, tuple):
             return "structure", type(value).__name__, tuple(map(self._add, value))
-        if isinstance(value, bool | np.bool_):
+        if INTERPRETED and (callable(value) or isinstance(value, list)):  # in place of addresses
+            value, kind = 0, INTEGER
+        elif isinstance(value, bool | np.bool_):
             value, kind = int(value), TRUTH
         elif isinstance(value, int | np.integer):
             kind = INTEGER
