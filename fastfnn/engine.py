@@ -74,6 +74,7 @@ class KernelEngine:
             self.network.put_moments(moments)
         # Inputs hold but their addresses.
         self.rows, self.shares = rows, {name: whole_share(of_split) for name, of_split in rows.items()}
+        self.targets = {id(split): targets_of(split) for split in splits}
         started = time.perf_counter()
         of_training = rows[id(data.train)]
         division = self._division(densities_in_order(data, order), batch_size)
@@ -90,7 +91,7 @@ class KernelEngine:
 
     def make_member(self, part: Part, inputs: Inputs, share: Share) -> Member:
         """What a thread is given: memory of its own too."""
-        buffers, targets = self.network.buffers_of_thread(), targets_of(self.data.train)
+        buffers, targets = self.network.buffers_of_thread(), self.targets[id(self.data.train)]
         return Member(part, inputs, share, Words(self.network.layout, buffers, self.settings, inputs, part, targets))
 
     def _words_of_evaluation(self, split: Split) -> Words:
@@ -98,7 +99,7 @@ class KernelEngine:
         network, settings = self.network, self.settings._replace(training=False)
         inputs = network.bind(self.rows[id(split)], self.shares[id(split)], training=False)
         keys = np.zeros(len(self.config.hidden), np.uint32)
-        return Words(network.layout, network.buffers, settings, inputs, targets_of(split), keys)
+        return Words(network.layout, network.buffers, settings, inputs, self.targets[id(split)], keys)
 
     def _division(self, densities: Array, batch_size: int) -> Division:
         """Which thread of the run has which parameters."""
@@ -110,7 +111,7 @@ class KernelEngine:
         network, nothing, keys = self.network, np.empty(0, np.int64), np.empty(0, np.uint32)
         settings = settings_of(self.config, self.data.scale, training=True)
         inputs, part = kernels.unbound(self.config.dtype)
-        given, targets = (network.layout, network.buffers, settings, inputs), targets_of(self.data.train)
+        given, targets = (network.layout, network.buffers, settings, inputs), self.targets[id(self.data.train)]
         yield kernels.run_steps.key(*given, part, targets, Steps(nothing, 0, 0, 0, np.empty(0), keys))
         for functions in network.functions(self.config, settings).values():
             yield from functions
