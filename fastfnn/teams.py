@@ -109,7 +109,6 @@ class Division:
             thread=thread,
             threads=self.threads,
             first_layer=_ranges(self._first_layer(bounds)),
-            weights=_ranges([self._later_weights(*piece) for piece in bounds.rows]),
             others=_ranges([(int(layout.weights_end), int(layout.parameters_end))] if is_last else []),
             rows=_ranges(bounds.rows),
             flags=flags,
@@ -132,10 +131,6 @@ class Division:
             if end > begin and width:
                 ranges.append((at + begin * width, at + end * width))
         return ranges
-
-    def _later_weights(self, layer: int, first_row: int, last_row: int) -> tuple[int, int]:
-        at, stride = self.layout.weights[layer - 1], self.layout.row_widths[layer]
-        return at + first_row * stride, at + last_row * stride
 
     def shares(self, rows: Rows) -> list[Share]:
         """The features of each thread, with where they are in each record."""

@@ -174,9 +174,12 @@ def test_every_parameter_is_some_threads_part_once(sizes, dense, threads):
     seen = np.zeros(layout.parameters_end, int)
     for thread in range(threads):
         part = division.part(thread, flags, 0)
-        for ranges in (part.first_layer, part.weights, part.others):
-            for begin, end in ranges.numbers.reshape(-1, 2):
-                seen[begin:end] += 1
-                assert begin % (VECTOR_BYTES // 4) == 0
-                assert end == round_up(end, VECTOR_BYTES // 4)
+        spans = [*part.first_layer.numbers.reshape(-1, 2), *part.others.numbers.reshape(-1, 2)]
+        for layer, first_row, last_row in part.rows.numbers.reshape(-1, 3):
+            at, width = layout.weights[layer - 1], layout.row_widths[layer]
+            spans.append((at + first_row * width, at + last_row * width))
+        for begin, end in spans:
+            seen[begin:end] += 1
+            assert begin % (VECTOR_BYTES // 4) == 0
+            assert end == round_up(end, VECTOR_BYTES // 4)
     assert (seen == 1).all()

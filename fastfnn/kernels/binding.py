@@ -123,7 +123,7 @@ def unbound(dtype: str) -> tuple[Inputs, Part]:
     words = np.empty(0, np.int64)
     none = Ranges(0, words)
     inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype))
-    return inputs, Part(0, 1, none, none, none, none, flags=words, give_way=0)
+    return inputs, Part(0, 1, none, none, none, flags=words, give_way=0)
 
 
 def _words(structure: Any) -> Any:

@@ -77,6 +77,9 @@ def forward(rows, examples, weights, z, scratch, like):
 def update_block(scratch, x_at, x_stride, count, weights, w_at, dz, dz_at, grid):
     """weights += x.T @ dz over `count` examples, for as many vectors of units and as many features as the grid has."""
     lanes = len(grid[0][0])
+    for k in range(len(grid[0])):
+        for unit in range(0, len(grid) * lanes, lanes):
+            prefetch(weights.values, w_at + k * weights.stride + unit)
     for _ in range(count):
         grid = fma_grid(dz.values, dz_at, lanes, scratch, x_at, 1, grid)
         dz_at += dz.stride

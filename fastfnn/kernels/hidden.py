@@ -77,29 +77,29 @@ def multiply_grid(product, tile, first, unit, like):
 
 
 @kernel
-def multiply_tiles(product, tile, five, one):
-    """`multiply` for the tiles from `tile` on that a grid has rows."""
-    for first in range(0, product.n_in, TERMS_PER_PASS):
-        unit = 0
-        while product.n_out - unit >= len(five[0]):
-            multiply_grid(product, tile, first, unit, five)
-            unit += len(five[0])
-        while unit < product.n_out:
-            multiply_grid(product, tile, first, unit, one)
-            unit += 1
+def multiply_tiles(product, tile, first, five, one):
+    """Adds the terms of a pass, for the tiles from `tile` on that a grid has rows."""
+    unit = 0
+    while product.n_out - unit >= len(five[0]):
+        multiply_grid(product, tile, first, unit, five)
+        unit += len(five[0])
+    while unit < product.n_out:
+        multiply_grid(product, tile, first, unit, one)
+        unit += 1
 
 
 @kernel
 def multiply(product, tiles, like):
-    """Computes a product for consecutive tiles."""
-    tile = 0
+    """Computes a product for consecutive tiles; a pass at a time, whose weights stay near from tile to tile."""
     five, one = repeat(like, 5), repeat(like, 1)
-    while tiles - tile >= GRID_TILES:
-        multiply_tiles(product, tile, repeat(five, GRID_TILES), repeat(one, GRID_TILES))
-        tile += GRID_TILES
-    while tile < tiles:
-        multiply_tiles(product, tile, repeat(five, 1), repeat(one, 1))
-        tile += 1
+    for first in range(0, product.n_in, TERMS_PER_PASS):
+        tile = 0
+        while tiles - tile >= GRID_TILES:
+            multiply_tiles(product, tile, first, repeat(five, GRID_TILES), repeat(one, GRID_TILES))
+            tile += GRID_TILES
+        while tile < tiles:
+            multiply_tiles(product, tile, first, repeat(five, 1), repeat(one, 1))
+            tile += 1
 
 
 @kernel
@@ -165,30 +165,32 @@ def rows_grid(product, begin, end, k, unit, grid):
 
 
 @kernel
-def rows_panel(product, examples, unit, five, one):
-    """A weight gradient for a few vectors of units; a pass at a time, whose rows of dz stay in the nearest cache."""
-    for begin in range(0, examples, TERMS_PER_PASS):
-        end = min(begin + TERMS_PER_PASS, examples)
-        k = product.first_row
-        while product.last_row - k >= len(five[0]):
-            rows_grid(product, begin, end, k, unit, five)
-            k += len(five[0])
-        while k < product.last_row:
-            rows_grid(product, begin, end, k, unit, one)
-            k += 1
+def rows_panel(product, begin, end, unit, five, one):
+    """Adds the examples begin..end-1 to a weight gradient, for a few vectors of units."""
+    k = product.first_row
+    while product.last_row - k >= len(five[0]):
+        rows_grid(product, begin, end, k, unit, five)
+        k += len(five[0])
+    while k < product.last_row:
+        rows_grid(product, begin, end, k, unit, one)
+        k += 1
 
 
 @kernel
 def gradient_by_rows(product, examples, like):
-    """A weight gradient from x as tiles and dz as rows, `dz_tile` apart: nothing is summed over lanes."""
-    five, one = repeat(like, 5), repeat(like, 1)
-    lanes, unit = len(like), 0
-    while product.n_out - unit > (GRID_VECTORS - 1) * lanes:
-        rows_panel(product, examples, unit, repeat(five, GRID_VECTORS), repeat(one, GRID_VECTORS))
-        unit += GRID_VECTORS * lanes
-    while unit < product.n_out:
-        rows_panel(product, examples, unit, repeat(five, 1), repeat(one, 1))
-        unit += lanes
+    """A weight gradient from x as tiles and dz as rows, `dz_tile` apart: nothing is summed over lanes.
+
+    A pass at a time, so that the rows of dz stay in the nearest cache while x and the gradient go by.
+    """
+    five, one, lanes = repeat(like, 5), repeat(like, 1), len(like)
+    for begin in range(0, examples, TERMS_PER_PASS):
+        end, unit = min(begin + TERMS_PER_PASS, examples), 0
+        while product.n_out - unit > (GRID_VECTORS - 1) * lanes:
+            rows_panel(product, begin, end, unit, repeat(five, GRID_VECTORS), repeat(one, GRID_VECTORS))
+            unit += GRID_VECTORS * lanes
+        while unit < product.n_out:
+            rows_panel(product, begin, end, unit, repeat(five, 1), repeat(one, 1))
+            unit += lanes
 
 
 @kernel

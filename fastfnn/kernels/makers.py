@@ -154,7 +154,6 @@ def make_normalise_backward() -> Function:
         layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
         block, like = Block(order, end, position, size, tile), zeros(buffers.parameters, VECTOR_BYTES)
         tiles = passes.tiles_of(block, like)
-        tiles = passes.tiles_of(block, like)
         batchnorm.backward(block, layout, buffers, settings.statistics, layer, dy_at, tiles, like)
 
     return normalise_backward

@@ -63,7 +63,7 @@ class Ranges(NamedTuple):
     """Ranges of the parameters in whole vectors, begin and end, unless it is said otherwise."""
 
     size: int  # how many
-    numbers: Integers  # two a range, one range after the other
+    numbers: Integers  # of one range after the other
 
 
 class Part(NamedTuple):
@@ -72,9 +72,8 @@ class Part(NamedTuple):
     thread: int
     threads: int
     first_layer: Ranges  # of the first layer's weights
-    weights: Ranges  # of later weights
     others: Ranges  # of biases and batch norm: all of them, for one of the threads
-    rows: Ranges  # of the rows of later weights, the same as `weights`: layer, first row, last row
+    rows: Ranges  # of the rows of later weights: layer, first row, last row
     flags: Integers  # arrivals of each thread at the barrier, and whether the team is dissolved; see `team`
     give_way: Any  # address of a function that offers the core to other threads; 0 where there is none
 

@@ -8,6 +8,8 @@ from fastfnn.kernels.hidden import WeightGradient
 from fastfnn.kernels.simd import load, store, zeros_of
 from fastfnn.kernels.structures import SGD
 
+ROWS_TOGETHER = 120  # of later weights, whose gradient is used while it is in the second-level cache
+
 
 @inlined_kernel
 def partial_gradients(block, number, layout, buffers, like):
@@ -70,21 +72,33 @@ def sum_partials(buffers, begin, to, count, blocks, size, like):
 
 
 @inlined_kernel
-def gradients(part, count, tiles, layout, buffers, like):
-    """Gradients of the part's weights behind the first layer, and of all biases where these are its part."""
+def update_later_weights(optimizer, part, count, tiles, layout, buffers, settings, rate, decay, step, like):
+    """One step of the optimiser on the part's weights behind the first layer.
+
+    A few rows at a time, whose gradient stays in the second-level cache from its first sum to its use.
+    """
     numbers, blocks = part.rows.numbers, (count + layout.block - 1) // layout.block
     for i in range(part.rows.size):
-        layer, first_row, last_row = numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]
-        if layout.rows[layer] >= 0:
-            gradient_by_rows(layer, first_row, last_row, count, tiles, layout, buffers, like)
-        else:
-            skipped, size = first_row * layout.row_widths[layer], (last_row - first_row) * layout.row_widths[layer]
-            begin, to = layout.partial_weights[layer - 1] + skipped, layout.weights[layer - 1] + skipped
-            sum_partials(buffers, begin, to, size, blocks, layout.partial_size, like)
-    if part.others.size > 0:
-        for layer in range(layout.depth):
-            begin, size = layout.partial_biases[layer], layout.units[layer + 1]
-            sum_partials(buffers, begin, layout.biases[layer], size, blocks, layout.partial_size, like)
+        layer, last_row = numbers[3 * i], numbers[3 * i + 2]
+        width, weights_at = layout.row_widths[layer], layout.weights[layer - 1]
+        for row in range(numbers[3 * i + 1], last_row, ROWS_TOGETHER):
+            behind = min(row + ROWS_TOGETHER, last_row)
+            begin, end = weights_at + row * width, weights_at + behind * width
+            if layout.rows[layer] >= 0:
+                gradient_by_rows(layer, row, behind, count, tiles, layout, buffers, like)
+            else:
+                partial_at = layout.partial_weights[layer - 1] + row * width
+                sum_partials(buffers, partial_at, begin, end - begin, blocks, layout.partial_size, like)
+            optimizer(buffers, settings, begin, end, rate, decay, step, like)
+
+
+@inlined_kernel
+def bias_gradients(count, layout, buffers, like):
+    """Gradients of all biases."""
+    blocks = (count + layout.block - 1) // layout.block
+    for layer in range(layout.depth):
+        begin, size = layout.partial_biases[layer], layout.units[layer + 1]
+        sum_partials(buffers, begin, layout.biases[layer], size, blocks, layout.partial_size, like)
 
 
 @inlined_kernel
@@ -157,9 +171,10 @@ def update(
     optimizer, part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like
 ):
     """One step of an optimiser, a kernel of `optimizers`, once the gradients of all linear outputs are there."""
-    gradients(part, count, tiles, layout, buffers, like)
+    update_later_weights(optimizer, part, count, tiles, layout, buffers, settings, rate, decay, step, like)
     update_first_layer(
         optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
     )
-    optimise(optimizer, part.weights, buffers, settings, rate, decay, step, like)
+    if part.others.size > 0:
+        bias_gradients(count, layout, buffers, like)
     optimise(optimizer, part.others, buffers, settings, rate, 0.0, step, like)
