@@ -23,7 +23,7 @@ Array = NDArray[Any]
 # Of a listed value in an update, in multiplications of a dense feature: more than in a whole step, since weights are
 # read and written for every example, and half the rows come from another core's cache. A thread that has a few dense
 # features too reads all rows twice.
-COST_OF_NONZERO = 14.0
+COST_OF_NONZERO = 10.0
 WIDE = 64  # dense features that the update takes at a time
 ROWS_TOGETHER = 20  # of later weights, likewise
 FEATURES_TOGETHER = 4  # listed features whose narrow weights are whole vectors

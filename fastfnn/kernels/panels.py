@@ -10,7 +10,7 @@ import numpy as np
 
 from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.rows import ROWS_AHEAD, columns_start, convert_listed, prefetch_row, row_count, row_start
-from fastfnn.kernels.simd import at, fma, load, narrow, splat, store
+from fastfnn.kernels.simd import at, fma, load, narrow, prefetch, splat, store
 
 
 @kernel
@@ -111,9 +111,12 @@ def update_example(x, columns, columns_at, count, panel, dz, dz_at, main, tail):
 @kernel
 def update_panel(rows, examples, share, panel, dz, scratch, main, tail, like):
     """panel += x.T @ dz, summed over the examples in their order, for a panel's units and a share of features."""
+    end = examples.first + examples.size
     for i in range(examples.size):
         position = examples.first + i
-        prefetch_row(rows, examples.order, position + ROWS_AHEAD, examples.first + examples.size)
+        prefetch_row(rows, examples.order, position + ROWS_AHEAD, end)
+        if share.cuts_stride > 0 and position + ROWS_AHEAD < end:
+            prefetch(share.cuts, at(examples.order, position + ROWS_AHEAD) * share.cuts_stride)
         example = at(examples.order, position)
         start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
         cut_at = example * share.cuts_stride
