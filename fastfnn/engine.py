@@ -104,7 +104,8 @@ class KernelEngine:
     def _division(self, densities: Array, batch_size: int) -> Division:
         """Which thread of the run has which parameters."""
         layout = self.network.layout
-        return Division(layout, densities, threads_that_pay(self.config.threads, layout.units, batch_size))
+        threads = threads_that_pay(self.config.threads, layout, batch_size)
+        return Division(layout, densities, threads, batch_size)
 
     def _functions(self) -> Iterator[Key | None]:
         """What the run needs compiled, that which takes longest first."""

@@ -19,7 +19,7 @@ SHORT_ROW = 8  # vectors
 TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
 UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
 MOST_LANES_A_UNIT = 1.05
-MOST_BY_BLOCKS = 256 * 1024  # bytes of first-layer weights that stay near with their gradient, and rows beside them
+MOST_BY_GROUPS = 256 * 1024  # bytes of first-layer weights that stay near with their gradients, and rows beside them
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
@@ -100,7 +100,7 @@ def make_layout(
         panels=len(panel_units),
         panel_units=_integers(panel_units),
         block=block,
-        first_layer_by_blocks=not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_BLOCKS,
+        first_layer_by_groups=not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_GROUPS,
         **_parameter_offsets(sizes, dense_features, row_widths, normalised, lanes),
         **_partial_offsets(sizes, row_widths, by_rows, lanes),
         **running,
@@ -122,6 +122,7 @@ def _parameter_offsets(
     listed = round_up(sizes[0] - dense_features + 1, 4)
     weights = [memory.take(listed * main_width)]
     tail_weights = memory.take(listed * tail_width)
+    first_layer_size = memory.end
     weights += [memory.take(k * width) for k, width in zip(sizes[1:], row_widths[2:], strict=False)]
     weights_end = memory.end
     return {
@@ -131,6 +132,7 @@ def _parameter_offsets(
         "dense_by_feature": by_feature,
         "weights": _integers(weights),
         "tail_weights": tail_weights,
+        "first_layer_size": first_layer_size,
         "weights_end": weights_end,
         "biases": _integers([memory.take(round_up(h, UNITS_TOGETHER)) for h in sizes[1:]]),
         "scale": _integers([memory.take(h) for h in normalised]),

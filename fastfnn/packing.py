@@ -26,6 +26,7 @@ from fastfnn.kernels.structures import (
     IDENTITY,
     LOGISTIC,
     MOMENTUM,
+    MOST_GROUPS,
     NESTEROV,
     RELU,
     SGD,
@@ -79,6 +80,9 @@ class PackedNetwork:
             parameters=aligned_zeros(size, config.dtype),
             gradients=aligned_zeros(size if batch_size else 0, config.dtype),
             partials=aligned_zeros(-(-batch_size // block) * layout.partial_size, config.dtype),
+            group_gradients=aligned_zeros(
+                MOST_GROUPS * layout.first_layer_size if layout.first_layer_by_groups else 0, config.dtype
+            ),
             first_moment=aligned_zeros(size if moments > 0 else 0, config.dtype),
             second_moment=aligned_zeros(size if moments > 1 else 0, config.dtype),
             running=aligned_zeros(n_running, config.dtype),

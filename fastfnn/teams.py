@@ -16,7 +16,8 @@ from fastfnn import kernels
 from fastfnn.kernels import Layout, Part, Ranges, Rows, Share
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import INTERPRETED
-from fastfnn.kernels.structures import FLAG_STRIDE
+from fastfnn.kernels.structures import FLAG_STRIDE, MOST_GROUPS
+from fastfnn.rows import whole_share
 
 Array = NDArray[Any]
 
@@ -24,6 +25,8 @@ Array = NDArray[Any]
 # read and written for every example, and half the rows come from another core's cache. A thread that has a few dense
 # features too reads all rows twice.
 COST_OF_NONZERO = 10.0
+# Of adding an element of a step's gradients, likewise: half of them come from another core's cache.
+COST_OF_ADDITION = 100.0
 WIDE = 64  # dense features that the update takes at a time
 ROWS_TOGETHER = 20  # of later weights, likewise
 FEATURES_TOGETHER = 4  # listed features whose narrow weights are whole vectors
@@ -67,23 +70,28 @@ class Division:
     has consecutive ones, so that most read one part of the records only.
     """
 
-    def __init__(self, layout: Layout, densities: Array, threads: int) -> None:
+    def __init__(self, layout: Layout, densities: Array, threads: int, batch_size: int) -> None:
         units, depth = layout.units, len(layout.units) - 1
+        of_addition = COST_OF_ADDITION / batch_size
+        of_dense, of_listed = 1.0, COST_OF_NONZERO * densities
+        if layout.first_layer_by_groups:
+            of_dense, of_listed = of_addition, np.full(len(densities), of_addition)
         self.layout, self.threads = layout, threads
         dense, n_listed = int(layout.dense_features), len(densities)
         self.n_listed = round_up(n_listed + 1, FEATURES_TOGETHER)  # with the one that fills records up
         listed_costs = np.zeros(self.n_listed)
-        listed_costs[:n_listed] = COST_OF_NONZERO * densities * units[1]
+        listed_costs[:n_listed] = of_listed * units[1]
         items: list[tuple[str, int, int, int, float]] = []
         for k in range(0, dense, WIDE):
             last = min(k + WIDE, dense)
-            items.append(("dense", 0, k, last, float((last - k) * units[1])))
+            items.append(("dense", 0, k, last, of_dense * float((last - k) * units[1])))
         for k in range(0, self.n_listed, FEATURES_TOGETHER):
             items.append(("listed", 0, k, k + FEATURES_TOGETHER, float(listed_costs[k : k + FEATURES_TOGETHER].sum())))
         for layer in range(2, depth + 1):
+            of_row = float(layout.row_widths[layer]) * (1.0 if layout.rows[layer] >= 0 else of_addition)
             for k in range(0, units[layer - 1], ROWS_TOGETHER):
                 last = min(k + ROWS_TOGETHER, int(units[layer - 1]))
-                items.append(("rows", layer, k, last, float((last - k) * layout.row_widths[layer])))
+                items.append(("rows", layer, k, last, (last - k) * of_row))
         self.items = items
         self.cuts = boundaries(np.array([item[-1] for item in items]), threads)
 
@@ -133,10 +141,10 @@ class Division:
         return ranges
 
     def shares(self, rows: Rows) -> list[Share]:
-        """The features of each thread, with where they are in each record."""
+        """The features of which each thread sums the gradient, with where they are in each record."""
+        if self.threads == 1 or self.layout.first_layer_by_groups:
+            return [whole_share(rows)] * self.threads
         every = [self.bounds(thread) for thread in range(self.threads)]
-        if self.threads == 1:
-            return [Share(*every[0].dense, np.empty(0, np.int32), 0)]
         ends = np.array([bounds.listed[1] for bounds in every], np.int64)
         stride = self.threads + 1
         cuts = np.zeros((len(rows.entries) // 2, stride), np.int32)
@@ -165,10 +173,11 @@ def dissolve(parts: Sequence[Part]) -> None:
     parts[0].flags[-FLAG_STRIDE] = 1
 
 
-def threads_that_pay(threads: int, units: NDArray[np.int64], batch_size: int) -> int:
+def threads_that_pay(threads: int, layout: Layout, batch_size: int) -> int:
     """How many of the threads asked for to use: one where a step is too short to be divided."""
-    work = batch_size * int(np.dot(units[:-1], units[1:]))
-    return max(1, min(threads, work // WORK_PER_THREAD, batch_size // EXAMPLES_PER_THREAD))
+    work = batch_size * int(np.dot(layout.units[:-1], layout.units[1:]))
+    groups = MOST_GROUPS if layout.first_layer_by_groups else threads
+    return max(1, min(threads, groups, work // WORK_PER_THREAD, batch_size // EXAMPLES_PER_THREAD))
 
 
 def run_together(calls: Sequence[Callable[[], Result]], dissolve: Callable[[], None]) -> Result:

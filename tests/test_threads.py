@@ -19,8 +19,9 @@ from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
+from fastfnn.kernels.structures import MOST_GROUPS
 from fastfnn.layout import make_layout
-from fastfnn.stretch import Stretch
+from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, boundaries, dissolve, run_together, threads_that_pay
 from fastfnn.training import train
 
@@ -34,10 +35,14 @@ RUNS = {
     "weights": {"optimizer": "nesterov", "activation": "tanh", "weighted": True},
     "groups": {"batchnorm": "before", "batchnorm_group": 20},
     "dense": {"input": "dense", "dtype": "float64", "optimizer": "adamw"},
-    # Of which one thread sums the first layer's gradient block by block, and several after the last one.
-    "blocks": {"batch_size": 200, "l2": 0.01},
-    "blocks, momentum": {"batch_size": 200, "optimizer": "momentum"},
-    "blocks, dense": {"batch_size": 200, "input": "dense", "dtype": "float64"},
+}
+# Of which a thread sums the first layer's gradient over groups of blocks: two of one block, and three of two.
+RUNS_BY_GROUPS = {
+    "sgd": {"batch_size": 200, "l2": 0.01},
+    "momentum": {"batch_size": 200, "optimizer": "momentum"},
+    "dense": {"batch_size": 200, "input": "dense", "dtype": "float64"},
+    "groups of several blocks": {"batch_size": 700, "epochs": 10},
+    "groups of several blocks, adam": {"batch_size": 700, "epochs": 10, "optimizer": "adam"},
 }
 
 
@@ -49,10 +54,19 @@ def every_step_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    """307 images of 40 pixels: some are always set, some never."""
+    return images_of_40_pixels(307)
+
+
+@pytest.fixture(scope="module")
+def more_data() -> Dataset:
+    return images_of_40_pixels(907)
+
+
+def images_of_40_pixels(n: int) -> Dataset:
+    """Some pixels are always set, some never."""
     generator = np.random.default_rng(0)
-    labels = generator.integers(0, 4, 307)
-    X = generator.integers(0, 256, (307, 40), dtype=np.uint8) * (generator.random((307, 40)) < np.linspace(1, 0, 40))
+    labels = generator.integers(0, 4, n)
+    X = generator.integers(0, 256, (n, 40), dtype=np.uint8) * (generator.random((n, 40)) < np.linspace(1, 0, 40))
     return Dataset.from_arrays(X.astype(np.uint8), labels, validation=61, test=(X[:50].astype(np.uint8), labels[:50]))
 
 
@@ -76,6 +90,35 @@ def test_any_number_of_threads_gives_the_same_bits(data, options):
     assert threads == 1
     for count in (2, 3, 5):
         assert parameters_after(data, count, **options) == (count, expected)
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+@pytest.mark.parametrize("options", RUNS_BY_GROUPS.values(), ids=RUNS_BY_GROUPS.keys())
+def test_any_number_of_threads_sums_groups_of_blocks_to_the_same_bits(more_data, options):
+    threads, expected = parameters_after(more_data, 1, **options)
+    assert threads == 1
+    for count in (2, 3, 5):
+        assert parameters_after(more_data, count, **options) == (min(count, MOST_GROUPS), expected)
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_that_diverges_leaves_nothing_behind(more_data, threads):
+    config = TrainingConfig(hidden=(20, 7), batch_size=700, threads=threads)
+    engine, order = KernelEngine(more_data, config), more_data.train.indices
+    start = engine.state()
+
+    def run(first: int, rate: float) -> Totals:
+        return engine.run(Stretch(order, first, first + 1, first, np.full(1, rate), np.zeros(2, np.uint32)))
+
+    run(0, 0.1)
+    expected = engine.state()
+    engine.restore(start)
+    run(0, 1e30)
+    assert run(1, 0.1).diverged
+    engine.restore(start)
+    run(0, 0.1)
+    assert all(np.array_equal(expected[name], found) for name, found in engine.state().items())
 
 
 @pytest.mark.usefixtures("every_step_is_divided")
@@ -151,12 +194,21 @@ def test_an_exception_before_the_first_step_releases_the_others(data):
     assert all(np.array_equal(before[name], tensor) for name, tensor in engine.parameters().tensors().items())
 
 
-def test_one_thread_where_a_step_is_short():
-    units = np.array([784, 20, 7, 5, 10])
-    assert threads_that_pay(8, units, 16) == 1
-    assert threads_that_pay(2, units, 2048) == 2
-    assert threads_that_pay(1, units, 2048) == 1
-    assert threads_that_pay(64, units, 256) == 256 // teams.EXAMPLES_PER_THREAD
+@pytest.mark.parametrize(
+    ("first_units", "threads", "batch_size", "used"),
+    [
+        (20, 8, 16, 1),
+        (20, 2, 2048, 2),
+        (20, 1, 2048, 1),
+        (20, 64, 256, 256 // teams.EXAMPLES_PER_THREAD),
+        (20, 64, 2048, MOST_GROUPS),  # whose gradients are summed group by group
+        (200, 64, 2048, 2048 // teams.EXAMPLES_PER_THREAD),
+    ],
+)
+def test_as_many_threads_as_pay(first_units, threads, batch_size, used):
+    sizes = (784, first_units, 10)
+    layout, _, _ = make_layout(sizes, 0, batchnorm=False, dtype="float32", block=128, batch_size=batch_size)
+    assert threads_that_pay(threads, layout, batch_size) == used
 
 
 def test_boundaries_divide_costs_evenly():
@@ -169,7 +221,7 @@ def test_boundaries_divide_costs_evenly():
 @pytest.mark.parametrize(("sizes", "dense"), [((50, 20, 7, 3), 32), ((50, 70, 40, 3), 0), ((50, 3), 50)])
 def test_every_parameter_is_some_threads_part_once(sizes, dense, threads):
     layout, _, _ = make_layout(sizes, dense, batchnorm=True, dtype="float32", block=128, batch_size=64)
-    division = Division(layout, np.full(sizes[0] - dense, 0.2), threads)
+    division = Division(layout, np.full(sizes[0] - dense, 0.2), threads, 64)
     flags = np.zeros(1, np.int64)
     seen = np.zeros(layout.parameters_end, int)
     for thread in range(threads):

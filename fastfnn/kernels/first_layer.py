@@ -46,20 +46,21 @@ def scale_rows(count, layout, buffers, first_row, factor, like):
 
 
 @inlined_kernel
-def update(inputs, order, end, position, count, layout, target, workspace, first_row):
+def update(inputs, order, end, position, count, layout, target, target_at, workspace, first_row):
     """target += x.T @ dz for some examples of a batch, of which the first one's gradient is row `first_row`.
 
-    Only for the features that are the thread's share.
+    Only for the features that are the thread's share. `target_at` is where the first layer's part of the target begins.
     """
     share = inputs.share
     given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
     weights, scratch, rows, width = address(target), address(inputs.scratch), address(workspace), layout.row_widths[1]
     rows_at = layout.rows[1] + first_row * width
     if share[0] < share[1] and inputs.dense_update[0] != 0:
-        of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
+        of_weights = (weights, target_at + layout.dense_weights, layout.dense_stride, layout.units[1])
         call_kernel(inputs.dense_update[0], (*given, *of_weights, rows, rows_at, width, scratch))
     if share[3] >= 0 and inputs.update[0] != 0:
         for p in range(layout.panels):
             unit = layout.panel_units[p]
-            of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+            main_at, tail_at = target_at + layout.weights[0] + unit, target_at + layout.tail_weights
+            of_panel = (weights, main_at, layout.main_width, tail_at)
             call_kernel(inputs.update[p], (*given, *of_panel, rows, rows_at + unit, width, scratch))

@@ -62,11 +62,15 @@ def adam(buffers, settings, begin, end, rate, decay, step, like):
 
 
 @kernel
-def add(parameters, gradients, begin, end, like):
-    """parameters[begin:end] += gradients[begin:end]."""
+def add(target, groups, size, count, begin, end, like):
+    """target[begin:end] += the same range of so many groups, which follow each other `size` apart and become zeros."""
     for i in range(begin, end, len(like)):
-        store(load(parameters, i, like) + load(gradients, i, like), parameters, i)
-        store(like, gradients, i)
+        total = load(groups, i, like)
+        store(like, groups, i)
+        for at in range(i + size, i + count * size, size):
+            total = total + load(groups, at, like)
+            store(like, groups, at)
+        store(load(target, i, like) + total, target, i)
 
 
 @kernel

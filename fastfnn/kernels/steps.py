@@ -29,18 +29,18 @@ def own(part, count):
 
 
 @inlined_kernel
-def first_outputs_of_groups(part, inputs, order, end, position, count, layout, buffers, settings, feature_scale, like):
-    """The first layer's outputs for the thread's part of each group of a batch, of which each one is a block."""
+def first_outputs_of_blocks(part, inputs, order, end, position, count, layout, buffers, settings, feature_scale, like):
+    """The first layer's outputs for the thread's part of each block of a batch."""
     tile = 0
     for first in range(0, count, layout.block):
-        group = Block(order, end, position + first, min(layout.block, count - first), tile)
-        begin, behind = own(part, passes.tiles_of(group, like))
+        whole = Block(order, end, position + first, min(layout.block, count - first), tile)
+        begin, behind = own(part, passes.tiles_of(whole, like))
         skipped = begin * len(like)
-        n = min(behind * len(like), group.size) - skipped
+        n = min(behind * len(like), whole.size) - skipped
         if n > 0:
-            block = Block(order, end, group.position + skipped, n, tile + begin)
+            block = Block(order, end, whole.position + skipped, n, tile + begin)
             passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
-        tile += passes.tiles_of(group, like)
+        tile += passes.tiles_of(whole, like)
 
 
 @inlined_kernel
@@ -66,31 +66,31 @@ def gradients_of_outputs(
 
     The gradient of the first layer's outputs is multiplied by `factor`.
 
-    Threads divide the blocks of the batch. With batch norm they divide the first layer's outputs only, and the rest,
-    which depends on all examples of a group, is left to one.
+    Threads divide the groups of blocks of the batch. With batch norm they divide the first layer's outputs only, and
+    the rest, which depends on all examples of a block, is left to one.
     """
-    number, behind = own(part, (count + layout.block - 1) // layout.block)
-    first, last = number * layout.block, min(behind * layout.block, count)
-    grouped = settings.batchnorm != BATCHNORM_OFF
-    if grouped:
-        first_outputs_of_groups(
+    blocks, groups = (count + layout.block - 1) // layout.block, updates.groups_of(count, layout)
+    first_group, behind = own(part, groups)
+    normalised = settings.batchnorm != BATCHNORM_OFF
+    if normalised:
+        first_outputs_of_blocks(
             part, inputs, order, end, position, count, layout, buffers, settings, feature_scale, like
         )
         wait_for_all(part)
-        number, first, last = 0, 0, count if part.thread == 0 else 0
-    while first < last:
-        tile = tiles_of_batch(first, layout, like)
-        block = Block(order, end, position + first, min(layout.block, last - first), tile)
-        if not grouped:
-            passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
-        passes.later_layers(words, block, layout, buffers, settings, keys, like)
-        passes.loss(block, targets, layout, buffers, loss_factor, like)
-        passes.backward(words, block, layout, buffers, settings, keys, first, factor, like)
-        updates.partial_gradients(block, number, layout, buffers, like)
-        if updates.is_summed_by_one(part, layout):
-            updates.first_layer_of_block(block, inputs, layout, buffers, first)
-        first += block.size
-        number += 1
+        first_group, behind = 0, groups if part.thread == 0 else 0
+    for group in range(first_group, behind):
+        for number in range(group * blocks // groups, (group + 1) * blocks // groups):
+            first = number * layout.block
+            tile = tiles_of_batch(first, layout, like)
+            block = Block(order, end, position + first, min(layout.block, count - first), tile)
+            if not normalised:
+                passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
+            passes.later_layers(words, block, layout, buffers, settings, keys, like)
+            passes.loss(block, targets, layout, buffers, loss_factor, like)
+            passes.backward(words, block, layout, buffers, settings, keys, first, factor, like)
+            updates.partial_gradients(block, number, layout, buffers, like)
+            if layout.first_layer_by_groups:
+                updates.first_layer_of_block(block, group, inputs, layout, buffers, first)
 
 
 @inlined_kernel
@@ -137,8 +137,7 @@ def run_step(
     wait_for_all(part)
     loss, correct = passes.sum_over_tiles(buffers, tiles)
     if not math.isfinite(loss):
-        if updates.is_summed_by_one(part, layout):
-            updates.forget_first_layer(part.first_layer, buffers, like)
+        updates.forget_groups(part, count, layout, buffers, like)
         return loss, correct, weight, factor
     if settings.optimizer == SGD and shrinkage < SMALLEST_FACTOR:
         updates.scale(part.first_layer, buffers, shrinkage, like)

@@ -27,6 +27,7 @@ EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs 
 FEATURES_TOGETHER = 64  # of such an update feature by feature, whose values for a pass stay there too
 BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
+MOST_GROUPS = 4  # of blocks of a batch, whose gradients are summed on their own; each is one thread's work
 FLAG_STRIDE = 16  # from a thread's flag to the next one's: two cache lines, which processors fetch in pairs
 EPSILON = 1e-5  # what batch norm adds to the variance, unless the settings say otherwise
 
@@ -182,7 +183,8 @@ class Layout(NamedTuple):
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
     block: int  # examples of every block of a batch but the last one
-    first_layer_by_blocks: bool  # whether its gradient is summed beside the weights, block by block of a batch
+    first_layer_by_groups: bool  # whether its gradient is summed beside the weights, for each group of blocks apart
+    first_layer_size: int  # elements of its weights, which come first of all parameters
 
 
 class Buffers(NamedTuple):
@@ -191,6 +193,7 @@ class Buffers(NamedTuple):
     parameters: Reals
     gradients: Reals  # laid out as the parameters
     partials: Reals  # (blocks, partial_size) gradients of narrow layers and of biases, block by block
+    group_gradients: Reals  # (MOST_GROUPS, first_layer_size) the first layer's by groups of blocks, or empty
     first_moment: Reals  # likewise; empty where the optimiser has none
     second_moment: Reals
     running: Reals  # running means and variances

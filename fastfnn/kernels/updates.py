@@ -6,7 +6,7 @@ from fastfnn.kernels import first_layer, hidden, optimizers, passes
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.hidden import WeightGradient
 from fastfnn.kernels.simd import load, store, zeros_of
-from fastfnn.kernels.structures import SGD
+from fastfnn.kernels.structures import MOST_GROUPS, SGD
 
 ROWS_TOGETHER = 120  # of later weights, whose gradient is used while it is in the second-level cache
 
@@ -117,14 +117,25 @@ def optimise(optimizer, ranges, buffers, settings, rate, decay, step, like):
 
 
 @inlined_kernel
-def is_summed_by_one(part, layout):
-    """Whether a thread alone sums the gradient of the first layer's weights while it goes through the blocks."""
-    return layout.first_layer_by_blocks and part.threads == 1
+def groups_of(count, layout):
+    """In how many groups of blocks a batch is divided among threads; more of them cost more additions."""
+    blocks = (count + layout.block - 1) // layout.block
+    return min(blocks, max(2, blocks // 2), MOST_GROUPS) if layout.first_layer_by_groups else blocks
 
 
 @inlined_kernel
-def first_layer_of_block(block, inputs, layout, buffers, first_row):
-    """Adds one block's gradient of the first layer's weights to that of the batch."""
+def forget_groups(part, count, layout, buffers, like):
+    """The gradients of all groups become zeros, for the part's weights of the first layer."""
+    ranges, size = part.first_layer, layout.first_layer_size
+    for i in range(ranges.size if layout.first_layer_by_groups else 0):
+        begin, end = ranges.numbers[2 * i], ranges.numbers[2 * i + 1]
+        for at in range(0, groups_of(count, layout) * size, size):
+            optimizers.clear(buffers.group_gradients, at + begin, at + end, like)
+
+
+@inlined_kernel
+def first_layer_of_block(block, group, inputs, layout, buffers, first_row):
+    """Adds one block's gradient of the first layer's weights to that of its group, while its rows are near."""
     first_layer.update(
         inputs,
         block.order,
@@ -132,17 +143,20 @@ def first_layer_of_block(block, inputs, layout, buffers, first_row):
         block.position,
         block.size,
         layout,
-        buffers.gradients,
+        buffers.group_gradients,
+        group * layout.first_layer_size,
         buffers.workspace,
         first_row,
     )
 
 
 @inlined_kernel
-def forget_first_layer(ranges, buffers, like):
-    """The gradient of the first layer's weights becomes zeros."""
+def add_groups(part, count, layout, buffers, target, like):
+    """Adds the gradients of all groups to the target, for the part's weights of the first layer; leaves zeros."""
+    ranges, size = part.first_layer, layout.first_layer_size
     for i in range(ranges.size):
-        optimizers.clear(buffers.gradients, ranges.numbers[2 * i], ranges.numbers[2 * i + 1], like)
+        begin, end = ranges.numbers[2 * i], ranges.numbers[2 * i + 1]
+        optimizers.add(target, buffers.group_gradients, size, groups_of(count, layout), begin, end, like)
 
 
 @inlined_kernel
@@ -151,19 +165,16 @@ def update_first_layer(
 ):
     """One step of the optimiser on the first layer's weights.
 
-    Plain SGD, whose rate is in the gradient of the outputs already, adds the gradient to the weights, example by
-    example unless it is summed beside them.
+    Plain SGD, whose rate is in the gradient of the outputs already, adds the gradient to the weights.
     """
     plain = settings.optimizer == SGD
-    target = buffers.parameters if plain and not layout.first_layer_by_blocks else buffers.gradients
-    if not is_summed_by_one(part, layout):
-        first_layer.update(inputs, order, end, position, count, layout, target, buffers.workspace, 0)
+    target = buffers.parameters if plain else buffers.gradients
+    if layout.first_layer_by_groups:
+        add_groups(part, count, layout, buffers, target, like)
+    else:
+        first_layer.update(inputs, order, end, position, count, layout, target, 0, buffers.workspace, 0)
     if not plain:
         optimise(optimizer, part.first_layer, buffers, settings, rate, decay, step, like)
-    elif layout.first_layer_by_blocks:
-        for i in range(part.first_layer.size):
-            begin, behind = part.first_layer.numbers[2 * i], part.first_layer.numbers[2 * i + 1]
-            optimizers.add(buffers.parameters, buffers.gradients, begin, behind, like)
 
 
 @inlined_kernel
