@@ -83,7 +83,7 @@ SYNTHETIC = (
 )
 WIDE = ("--hidden", "512,512", "--peers", "numpy,torch,torch-compile,jax,scikit-learn")
 PARTS = (
-    against_peers("mnist", "784-20-7-5-10 on MNIST", rounds=15, sizes=ALL_SIZES, quick=QUICK_PEERS),
+    against_peers("mnist", "784-20-7-5-10 on MNIST", rounds=9, sizes=ALL_SIZES, quick=QUICK_PEERS),
     against_peers("hidden-128", "784-128-10 on MNIST", "--hidden", "128"),
     against_peers("mnist-dense", "784-20-7-5-10 on MNIST, float rows for all", "--input", "dense"),
     against_peers("synthetic", "20,000 columns, 0.5 % not zero", *SYNTHETIC, rounds=3),
