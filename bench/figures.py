@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fastfnn.benchmarks.figure import draw_times
+from fastfnn.benchmarks.figure import batch_size_axis, draw_times
 from fastfnn.report.formatting import seconds as seconds_text
 from fastfnn.report.style import (
     CATEGORICAL,
@@ -154,16 +154,19 @@ def density_figure(measured: Measurements) -> Figure:
     return figure
 
 
-def cores_figure(panels: Sequence[tuple[str, str, str, Points]]) -> Figure:
-    """Ratios to one thread or run against their number; a panel for each (title, x label, y label, points)."""
+def cores_figure(threads: Points, runs: Points) -> Figure:
+    """Ratios to one thread, and to one run; a panel for each of which several numbers were tried."""
+    tried = [(draw, points) for draw, points in ((_draw_threads, threads), (_draw_runs, runs)) if _are_several(points)]
     with style():
-        figure = new_figure(5.1 * len(panels), 4.2)
-        axes = list(figure.subplots(1, len(panels), squeeze=False)[0])
-        for panel, (title, x_label, y_label, points) in zip(axes, panels, strict=True):
-            _draw_ratios(panel, points)
-            panel.set(title=title, xlabel=x_label, ylabel=y_label)
-        legend_below(figure, axes[-1].lines)
+        figure = new_figure(5.1 * len(tried), 4.2)
+        for panel, (draw, points) in zip(figure.subplots(1, len(tried), squeeze=False)[0], tried, strict=True):
+            draw(panel, points)
+            panel.legend(loc="lower right")
     return figure
+
+
+def _are_several(points: Points) -> bool:
+    return len({number for _, number, _ in points}) > 1
 
 
 def thread_ratios(measured: Measurements) -> Points:
@@ -180,8 +183,20 @@ def concurrent_ratios(measured: Measurements) -> Points:
     return [(each["batch_size"], each["runs"], each["throughput_ratio"]) for each in measured if each["batch_size"]]
 
 
-def _draw_ratios(panel: Axes, points: Points) -> None:
-    """A line for each batch size, and what would be perfect."""
+def _draw_threads(panel: Axes, points: Points) -> None:
+    """A line for each number of threads against the batch size."""
+    numbers = sorted({number for _, number, _ in points})
+    for number, colour in zip(numbers, [FAINT, *sequential(len(numbers) - 1)], strict=True):
+        line = [(size, ratio) for size, each, ratio in points if each == number]
+        label = "one thread" if number == 1 else f"{number} threads"
+        panel.plot(*zip(*line, strict=True), color=colour, marker="o", markersize=5, label=label)
+    batch_size_axis(panel, sorted({size for size, _, _ in points}))
+    panel.set_ylim(0, 1.08 * max(numbers[-1], *(ratio for _, _, ratio in points)))
+    panel.set(title="threads of one run", xlabel="batch size", ylabel="times as fast as one")
+
+
+def _draw_runs(panel: Axes, points: Points) -> None:
+    """A line for each batch size against the number of runs, and what would be perfect."""
     numbers = sorted({number for _, number, _ in points})
     panel.plot(numbers, numbers, "--", color=FAINT, linewidth=1.2, label="perfect")
     sizes = list(dict.fromkeys(size for size, _, _ in points))
@@ -190,6 +205,7 @@ def _draw_ratios(panel: Axes, points: Points) -> None:
         panel.plot(*zip(*line, strict=True), color=colour, marker="o", markersize=5, label=f"batch size {size}")
     panel.set_ylim(0, 1.08 * max(numbers[-1], *(ratio for _, _, ratio in points)))
     label_ticks(panel, numbers, [str(number) for number in numbers])
+    panel.set(title="runs side by side", xlabel="runs", ylabel="times the epochs of one")
 
 
 def startup_figure(document: Document) -> Figure:
@@ -237,12 +253,9 @@ def scaling_figures(document: Document) -> dict[str, Figure]:
         drawn["scaling-networks"] = networks_figure(axes["width"], axes["depth"])
     if "density" in axes:
         drawn["scaling-density"] = density_figure(axes["density"])
-    cores = [
-        ("threads", "threads of one run", "times as fast as one", thread_ratios(axes.get("threads", []))),
-        ("runs", "runs side by side", "times the epochs of one", concurrent_ratios(axes.get("concurrent", []))),
-    ]
-    if several := [each for each in cores if len({number for _, number, _ in each[-1]}) > 1]:
-        drawn["scaling-cores"] = cores_figure(several)
+    threads, runs = thread_ratios(axes.get("threads", [])), concurrent_ratios(axes.get("concurrent", []))
+    if _are_several(threads) or _are_several(runs):
+        drawn["scaling-cores"] = cores_figure(threads, runs)
     return drawn
 
 

@@ -284,10 +284,20 @@ def break_even(measured: Sequence[dict[str, Any]]) -> float | None:
 
 def _threads_table(measured: Sequence[dict[str, Any]]) -> str:
     timed = [each for each in measured if "epoch_seconds" in each]
-    rows = [(str(e["threads"]), str(e["batch_size"]), minimum_and_median(e["epoch_seconds"])) for e in timed]
+    epochs = {(each["threads"], each["batch_size"]): each["epoch_seconds"] for each in timed}
+    numbers, sizes = (list(dict.fromkeys(key)) for key in zip(*epochs, strict=True))
+    several = [number for number in numbers if number > 1]
+    headers = ["batch size", "one thread, ms"]
+    for number in several:
+        headers += [f"{number} threads, ms", "times as fast", "of medians"]
+    rows = [[str(size), minimum_and_median(epochs[1, size])] for size in sizes]
+    for row, size in zip(rows, sizes, strict=True):
+        for number in several:
+            ratios = (measure(epochs[1, size]) / measure(epochs[number, size]) for measure in (min, statistics.median))
+            row += [minimum_and_median(epochs[number, size]), *(f"{ratio:.2f}" for ratio in ratios)]
     refused = [str(each["threads"]) for each in measured if "refused" in each]
     note = f"\nRefused by this version: {', '.join(refused)} threads.\n" if refused else ""
-    return table(("threads", "batch size", "epoch, ms"), rows) + note
+    return table(headers, rows) + note
 
 
 def _concurrent_table(measured: Sequence[dict[str, Any]]) -> str:

@@ -108,6 +108,7 @@ PARTS = (
         (
             *("--data", "digits", "--rounds", "2", "--rows", "1000,3000", "--width", "16,64", "--depth", "1,3"),
             *("--density", "0.01,1", "--density-rows", "500", "--batch-size", "16,128"),
+            *("--threads-batch-size", "16,256"),
         ),
     ),
     Part("startup", "startup.py", (), ("--rounds", "1", "--state", "warm")),

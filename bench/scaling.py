@@ -2,7 +2,7 @@
 
     python bench/scaling.py --json result.json
     python bench/scaling.py --axis rows --rows 48000,5000000 --rounds 3
-    python bench/scaling.py --axis threads,concurrent --batch-size 16,128,1024
+    python bench/scaling.py --axis threads,concurrent --threads-batch-size 256,1024 --batch-size 16,128
 
 Rows beyond 1 GB are mapped from a file in the folder for temporary files (TMPDIR), and those of every number are
 trained on in a process of their own, whose memory is compared with the size of the rows that the kernels read; the
@@ -35,7 +35,8 @@ def parse() -> argparse.Namespace:
     add_data_options(parser)
     lists = {
         "--axis": (words, list(AXES), "which to measure"),
-        "--batch-size": (integers, [16, 128, 1024], "for threads and concurrent; elsewhere it is 128"),
+        "--batch-size": (integers, [16, 128, 1024], "for concurrent; elsewhere it is 128"),
+        "--threads-batch-size": (integers, [16, 64, 128, 256, 512, 1024, 2048], "for threads"),
         "--rows": (integers, [48_000, 150_000, 500_000, 1_500_000, 5_000_000], "rows"),
         "--width": (integers, [16, 32, 64, 128, 256, 512, 1024], "units of one hidden layer"),
         "--depth": (integers, list(range(1, 9)), "hidden layers of 20 units"),
@@ -55,6 +56,7 @@ def points_of(arguments: argparse.Namespace) -> Points:
     return Points(
         rounds=arguments.rounds,
         batch_sizes=arguments.batch_size,
+        thread_batch_sizes=arguments.threads_batch_size,
         rows=arguments.rows,
         widths=arguments.width,
         depths=arguments.depth,

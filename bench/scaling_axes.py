@@ -43,6 +43,7 @@ class Points:
 
     rounds: int
     batch_sizes: Sequence[int]
+    thread_batch_sizes: Sequence[int]
     rows: Sequence[int]
     widths: Sequence[int]
     depths: Sequence[int]
@@ -164,7 +165,8 @@ def threads_axis(points: Points) -> Measurements:
     for threads in range(1, points.cores + 1):
         try:
             configs = {
-                (threads, size): points.config.replace(threads=threads, batch_size=size) for size in points.batch_sizes
+                (threads, size): points.config.replace(threads=threads, batch_size=size)
+                for size in points.thread_batch_sizes
             }
             timers |= _timers(data, configs)
         except ConfigError as error:

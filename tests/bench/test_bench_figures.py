@@ -30,6 +30,21 @@ def test_cores_have_a_panel_for_what_was_tried_with_several(measured: list[dict[
     assert len(drawn["scaling-cores"].axes) == panels
 
 
+def test_the_table_of_threads_compares_them_with_one() -> None:
+    lines = scaling_section({"measurements": THREADS}, ()).splitlines()
+    assert "| batch size | one thread, ms | 2 threads, ms | times as fast | of medians |" in lines
+    assert "| 16 | 400.0 (450.0) | 200.0 (225.0) | 2.00 | 2.00 |" in lines
+    assert "Refused by this version: 3 threads." in lines
+
+
+def test_threads_are_drawn_against_the_batch_size() -> None:
+    panel = scaling_figures({"measurements": THREADS})["scaling-cores"].axes[0]
+    assert {str(line.get_label()): list(line.get_ydata()) for line in panel.lines} == {
+        "one thread": [1.0],
+        "2 threads": [pytest.approx(2.0)],
+    }
+
+
 def test_one_core_has_no_figure() -> None:
     assert scaling_figures({"measurements": [THREADS[0], THREADS[2], CONCURRENT[0]]}) == {}
 
