@@ -25,7 +25,8 @@ Array = NDArray[Any]
 # read and written for every example, and half the rows come from another core's cache. A thread that has a few dense
 # features too reads all rows twice.
 COST_OF_NONZERO = 10.0
-# Of adding an element of a step's gradients, likewise: half of them come from another core's cache.
+# Of adding an element of a step's gradients, likewise. An estimate: that a cache line of another core takes some ten
+# nanoseconds. It only weighs the first layer against later ones; within the first, every element costs the same.
 COST_OF_ADDITION = 100.0
 WIDE = 64  # dense features that the update takes at a time
 ROWS_TOGETHER = 20  # of later weights, likewise
