@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -150,27 +151,34 @@ class PackedNetwork:
         return views
 
     def _first_layer_parts(self, buffer: Array) -> tuple[Array, Array, Array]:
-        """The first layer's weights: of dense features (D, H), then of the others in two parts, (K - D, width)."""
-        layout, dense = self.layout, self.order.dense
-        units, listed = layout.units[1], len(self.order.features) - dense
-        parts = []
-        dense_rows = layout.dense_features if layout.dense_by_feature else units
-        for at, rows, columns in (
-            (layout.dense_weights, dense_rows, layout.dense_stride),
-            (layout.weights[0], listed, layout.main_width),
-            (layout.tail_weights, listed, layout.tail_width),
-        ):
-            parts.append(buffer[at : at + rows * columns].reshape(rows, columns))
-        of_dense = parts[0] if layout.dense_by_feature else parts[0].T
-        return of_dense[:dense, :units], parts[1], parts[2]
+        """The first layer's weights: of dense features, then of the others in two parts, (K - D, width).
+
+        Those of dense features are vectors of features, filled up with features that there are not: (D / V, V, H).
+        """
+        layout, lanes = self.layout, lanes_of(self.dtype)
+        units, listed = layout.units[1], len(self.order.features) - self.order.dense
+        vectors = layout.dense_features // lanes
+        of_vector = (lanes, layout.dense_stride) if layout.dense_by_feature else (units, lanes)
+
+        def part(at: int, *shape: int) -> Array:
+            return buffer[at : at + math.prod(shape)].reshape(shape)
+
+        of_dense = part(layout.dense_weights, vectors, *of_vector)
+        return (
+            of_dense[..., :units] if layout.dense_by_feature else of_dense.swapaxes(1, 2),
+            part(layout.weights[0], listed, layout.main_width),
+            part(layout.tail_weights, listed, layout.tail_width),
+        )
 
     def _put(self, parameters: Parameters, buffer: Array) -> None:
         """Writes the trained tensors into a buffer."""
         fill(self._views(buffer), parameters)
         weights = parameters.weights[0][self.order.features]
         of_dense, main, tail = self._first_layer_parts(buffer)
-        of_dense[...] = weights[: self.order.dense]
         listed, units = weights[self.order.dense :], weights.shape[1]
+        dense = np.zeros((self.layout.dense_features, units), self.dtype)
+        dense[: self.order.dense] = weights[: self.order.dense]
+        of_dense[...] = dense.reshape(of_dense.shape)
         main[:, : min(units, main.shape[1])] = listed[:, : main.shape[1]]
         tail[:, : max(0, units - main.shape[1])] = listed[:, main.shape[1] :]
 
@@ -178,7 +186,9 @@ class PackedNetwork:
         """A copy of the trained tensors in a buffer."""
         tensors = {name: view.copy() for name, view in self._views(buffer).items()}
         of_dense, *of_listed = self._first_layer_parts(buffer)
-        stored = np.vstack((of_dense, np.hstack(of_listed)[:, : self.layout.units[1]]))
+        units = self.layout.units[1]
+        dense, listed = of_dense.reshape(-1, units)[: self.order.dense], np.hstack(of_listed)[:, :units]
+        stored = np.vstack((dense, listed))
         tensors["weights.1"] = np.empty_like(stored)
         tensors["weights.1"][self.order.features] = stored
         return tensors

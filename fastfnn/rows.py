@@ -14,7 +14,7 @@ from fastfnn.errors import DataError
 from fastfnn.kernels import Rows, Share
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
+from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO, VECTORS_TOGETHER
 
 Array = NDArray[Any]
 
@@ -173,8 +173,8 @@ def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any
     total = int(ends[-1]) if len(ends) else 0
     if total // BYTES_PER_LINE > MOST_LINES:
         raise DataError(f"features: expected rows of at most {MOST_LINES:,} cache lines in all, found {total:,} bytes")
-    # The last values may be read on to the end of a vector of the network's dtype.
-    memory = aligned_zeros(total + 2 * VECTOR_BYTES, np.uint8)
+    # The last values may be read on to the end of some vectors of the network's dtype.
+    memory = aligned_zeros(total + VECTORS_TOGETHER * VECTOR_BYTES, np.uint8)
     entries = np.empty((len(counts), 2), np.uint32)
     entries[:, 0] = (ends - round_up(sizes, BYTES_PER_LINE)) // BYTES_PER_LINE
     entries[:, 1] = filled

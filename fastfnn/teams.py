@@ -128,13 +128,9 @@ class Division:
         layout = self.layout
         ranges: Pairs = []
         begin, end = bounds.dense
-        at, stride = layout.dense_weights, layout.dense_stride
-        if layout.dense_by_feature:
-            ranges.append((at + begin * stride, at + end * stride))
-        elif end - begin == layout.dense_features:
-            ranges.append((at, at + layout.units[1] * stride))
-        elif end > begin:
-            ranges += [(at + unit * stride + begin, at + unit * stride + end) for unit in range(layout.units[1])]
+        if end > begin:
+            at, width = layout.dense_weights, layout.dense_stride if layout.dense_by_feature else layout.units[1]
+            ranges.append((at + begin * width, at + end * width))
         begin, end = bounds.listed
         for at, width in ((layout.weights[0], layout.main_width), (layout.tail_weights, layout.tail_width)):
             if end > begin and width:

@@ -70,7 +70,7 @@ def parameter_pieces(layout: Layout, sizes: list[int], dense: int) -> list[tuple
     lengths = [listed * layout.main_width, *(k * w for k, w in zip(sizes[1:], layout.row_widths[2:], strict=False))]
     pieces = [*zip(layout.weights, lengths, strict=True), (layout.tail_weights, listed * layout.tail_width)]
     pieces += [
-        (layout.dense_weights, (round_up(dense, 16) if layout.dense_by_feature else sizes[1]) * layout.dense_stride)
+        (layout.dense_weights, round_up(dense, 16) * (layout.row_widths[1] if layout.dense_by_feature else sizes[1]))
     ]
     pieces += [(offset, round_up(h, 16)) for offset, h in zip(layout.biases, sizes[1:], strict=True)]
     for offsets in (layout.scale, layout.shift):
@@ -136,7 +136,7 @@ def test_nothing_overlaps(
     )
     lanes = lanes_of(dtype)
     assert layout.dense_features == round_up(dense, 16)
-    assert layout.dense_stride == (layout.row_widths[1] if layout.dense_by_feature else layout.dense_features)
+    assert layout.dense_stride == (layout.row_widths[1] if layout.dense_by_feature else sizes[1] * lanes)
     assert_apart(parameter_pieces(layout, sizes, dense), layout.parameters_end, lanes)
     assert_apart(workspace_pieces(layout, batchnorm, lanes, batch_size), n_workspace, lanes)
     partials = [(at, round_up(h, 16)) for at, h in zip(layout.partial_biases, sizes[1:], strict=True)]

@@ -14,13 +14,15 @@ import numpy as np
 
 from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.memory import aligned_zeros
-from fastfnn.kernels.processor import INTERPRETED, ROOMY, VECTOR_BYTES
+from fastfnn.kernels.processor import INTERPRETED, VECTOR_BYTES
 from fastfnn.kernels.routines import addresses, by_words
 from fastfnn.kernels.structures import (
     BATCHNORM_OFF,
     EXAMPLES_PER_PASS,
     FEATURES_TOGETHER,
     RELU,
+    TILES_TOGETHER,
+    VECTORS_TOGETHER,
     Buffers,
     Inputs,
     Layout,
@@ -31,8 +33,6 @@ from fastfnn.kernels.structures import (
     Share,
 )
 
-# Features of which an update keeps the sums of five units in registers.
-WIDE_BYTES = 4 * VECTOR_BYTES if ROOMY else VECTOR_BYTES
 WORD, REAL = "int64", "float64"
 OF_EXAMPLES = (f"*{WORD}", WORD, WORD, WORD)
 OF_SHARE = (WORD, WORD, "*int32", WORD)
@@ -59,14 +59,13 @@ class FirstLayer(NamedTuple):
     def functions(self, *, training: bool) -> dict[str, list[Key | None]]:
         """The functions for each field of `Inputs`; updates only for training."""
         itemsize = np.dtype(self.dtype).itemsize
+        features, units = (0, VECTOR_BYTES) if self.by_feature else (VECTOR_BYTES, 0)
         direct = VECTOR_BYTES if self.values == self.dtype and not self.by_feature else 0
-        of_units = VECTOR_BYTES if self.by_feature else 0
-        four, wide = (0, 0) if self.by_feature else (4 * itemsize, WIDE_BYTES)
         panels = [(main * itemsize, tail * itemsize) for main, tail in self.panels]
         reals = f"*{self.dtype}"
         of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
-        of_product, of_sum = (*of_weights, *of_outputs, reals), (*OF_SHARE, *of_weights, *of_outputs, reals)
-        of_panel = (*of_weights, REAL, WORD, *of_outputs, reals, WORD)
+        of_product = (*of_weights, *of_outputs, WORD, reals, f"*{WORD}")
+        of_panel, of_sum = (*of_weights, *of_outputs, reals, WORD), (*OF_SHARE, *of_weights, *of_outputs, reals)
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
             of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD, WORD)
@@ -74,9 +73,9 @@ class FirstLayer(NamedTuple):
             return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 
         return {
-            "dense_forward": keys("make_dense_forward", [(four, direct, of_units)], of_product, self.dense),
-            "dense_update": keys("make_dense_update", [(wide, direct, of_units)], of_sum, training and self.dense),
-            "forward": keys("make_forward", panels, of_panel, True),
+            "dense_forward": keys("make_dense_forward", [(int(self.by_feature),)], of_product, self.dense),
+            "dense_update": keys("make_dense_update", [(features, units, direct)], of_sum, training and self.dense),
+            "forward": keys("make_forward", panels, of_panel, self.records),
             "update": keys("make_update", panels, of_sum, training and self.records),
         }
 
@@ -84,10 +83,12 @@ class FirstLayer(NamedTuple):
 def bind_rows(layer: FirstLayer, rows: Rows, share: Share, *, training: bool) -> Inputs:
     """What the steps need of the first layer; `rows` and `share` must outlive it."""
     lanes = VECTOR_BYTES // np.dtype(layer.dtype).itemsize
-    of_pass = EXAMPLES_PER_PASS * max(WIDE_BYTES // np.dtype(layer.dtype).itemsize, FEATURES_TOGETHER)
     functions = {name: addresses(keys) for name, keys in layer.functions(training=training).items()}
-    scratch = aligned_zeros(max(lanes * rows.stride, of_pass) + 2 * lanes, layer.dtype)
-    return Inputs(rows=_words(rows), share=_words(share), **functions, scratch=scratch)
+    of_tiles = (TILES_TOGETHER + 1) * lanes * FEATURES_TOGETHER  # and a spare one
+    needed = max(rows.stride, of_tiles, EXAMPLES_PER_PASS * FEATURES_TOGETHER)
+    scratch = aligned_zeros(needed + VECTORS_TOGETHER * lanes, layer.dtype)
+    starts = np.zeros(TILES_TOGETHER * lanes, np.int64)
+    return Inputs(rows=_words(rows), share=_words(share), **functions, scratch=scratch, starts=starts)
 
 
 def functions_of_settings(
@@ -122,7 +123,7 @@ def unbound(dtype: str) -> tuple[Inputs, Part]:
     """Inputs and a part of the kinds that every run has, without anything in them."""
     words = np.empty(0, np.int64)
     none = Ranges(0, words)
-    inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype))
+    inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype), words)
     return inputs, Part(0, 1, none, none, none, flags=words, give_way=0)
 
 

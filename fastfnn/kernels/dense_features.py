@@ -1,34 +1,188 @@
-"""The first layer's features that are mostly not zero, by whichever layout their weights have; see `Layout`."""
+"""The first layer's features that are mostly not zero: all their values are multiplied.
+
+Forward, they go through the tiles of a block: a few features at a time are written with examples as lanes, in the
+network's dtype, and multiplied like the inputs of any layer. Nothing is summed over lanes, and each output is one sum
+over the features in their order, however the tiles are grouped.
+
+How the weights lie depends on the number of units; see `Layout`.
+"""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from fastfnn.kernels import dense_by_feature, dense_by_unit
 from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.rows import convert_dense, prefetch_row, row_start
+from fastfnn.kernels.simd import (
+    COLUMNS_TOGETHER,
+    ROOMY,
+    at,
+    fma_grid,
+    itemsize,
+    load_grid,
+    prefetch,
+    repeat,
+    store_grid,
+    transpose,
+    transpose_rows,
+)
+from fastfnn.kernels.structures import FEATURES_TOGETHER, TILES_TOGETHER, Outputs
+
+UNITS_OF_TILES = 5  # whose sums for as many tiles stay in registers
+UNITS_OF_TILE = 20 if ROOMY else 5
 
 
 @kernel
-def forward(rows, examples, weights, z, scratch, like, four, direct, of_units):
-    """z = x @ weights for the examples of one tile, without scale or biases.
+def find_rows(rows, examples, begin, count, starts):
+    """Where the values of the examples from number `begin` on begin; behind the last one, those of the last one."""
+    for i in range(count):
+        example = at(examples.order, examples.first + min(begin + i, examples.size - 1))
+        starts[i] = row_start(rows, example)
 
-    `four` is an example of a vector of four lanes where weights lie unit by unit, `of_units` one of a whole vector
-    where they lie feature by feature; the other one is None. `direct` is a vector where the rows have the network's
-    dtype, else None. Only what is not None is compiled: hence no branches with else,
-    of which the compiler would see but one that is not taken.
+
+@kernel
+def prefetch_part(rows, examples, position, feature, lanes):
+    """Asks for a part of the rows of a tile that comes later, whenever so many features of one of now are written.
+
+    All at once, they would keep the rows of now waiting: of records some at a time, of a matrix, whose rows are long,
+    a cache line of each.
     """
-    if four is not None:
-        dense_by_unit.forward(rows, examples, weights, z, scratch, like, four, direct)
-    if of_units is not None:
-        dense_by_feature.forward(rows, examples, weights, z, scratch, of_units)
+    part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
+    if rows.records:
+        for i in range(part * lanes // parts, (part + 1) * lanes // parts):
+            prefetch_row(rows, examples.order, position + i, examples.end)
+    else:
+        for i in range(position, min(position + lanes, examples.end)):
+            prefetch(rows.values, row_start(rows, at(examples.order, i)) + feature)
 
 
 @kernel
-def update(rows, examples, share, weights, dz, scratch, like, wide, direct, of_units):
+def write_features(rows, examples, begin, tile, feature, starts, scratch, to, spare_at, like):
+    """Writes 16 features of the tile of examples from number `begin` on as vectors of examples, zeros behind the last.
+
+    It is this tile of those whose rows begin at `starts`. Rows that end before the 16 are filled up in the spare part
+    of scratch memory.
+    """
+    lanes = len(like)
+    if feature + COLUMNS_TOGETHER <= rows.dense:
+        transpose_rows(rows.values, starts, tile * lanes, feature, scratch, to, like)
+        return
+    for i in range(lanes):
+        example = at(examples.order, examples.first + min(begin + i, examples.size - 1))
+        row_at = spare_at + i * COLUMNS_TOGETHER
+        convert_dense(rows, example, feature, feature + COLUMNS_TOGETHER, scratch, row_at, like)
+    for k in range(0, COLUMNS_TOGETHER, lanes):
+        transpose(scratch, spare_at + k, COLUMNS_TOGETHER, lanes, scratch, to + k * lanes, lanes, like)
+
+
+class Product(NamedTuple):
+    """Some features, in whole vectors, of a few tiles, and their weights."""
+
+    x: Any  # (tiles, features, V), `x_tile` from a tile to the next one
+    x_tile: int
+    features: int
+    weights: Any
+    weights_at: int
+    units: int
+    step: int  # from the weight of a feature to that of the next one
+    vector_step: int  # from one vector of features to the next
+    unit_step: int
+
+
+@kernel
+def multiply_grid(product, unit, z, grid):
+    """Adds a product to z, for as many tiles, and units from this one on, as the grid has."""
+    lanes, x_at = len(grid[0][0]), 0
+    z_at, vector_at = z.at + unit * lanes, product.weights_at + unit * product.unit_step
+    grid = load_grid(z.values, z_at, z.stride, lanes, grid)
+    for _ in range(0, product.features, lanes):
+        weights_at = vector_at
+        for _ in range(lanes):
+            grid = fma_grid(product.x, x_at, product.x_tile, product.weights, weights_at, product.unit_step, grid)
+            x_at += lanes
+            weights_at += product.step
+        vector_at += product.vector_step
+    store_grid(grid, z.values, z_at, z.stride, lanes)
+
+
+@kernel
+def multiply(product, z, grids):
+    """Adds a product to z for all units, in grids of many, of few and of one."""
+    many, few, one = grids
+    unit = 0
+    while unit < product.units:
+        if product.units - unit >= len(many[0]):
+            multiply_grid(product, unit, z, many)
+            unit += len(many[0])
+        elif product.units - unit >= len(few[0]):
+            multiply_grid(product, unit, z, few)
+            unit += len(few[0])
+        else:
+            multiply_grid(product, unit, z, one)
+            unit += 1
+
+
+@kernel
+def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, scratch, grids):
+    """`forward` for the tiles from example number `begin` on, as many as the grids have."""
+    tiles, like = len(grids[0]), grids[0][0][0]
+    lanes = len(like)
+    x_tile = FEATURES_TOGETHER * lanes
+    step = weights.stride if by_feature else 1
+    unit_step = 1 if by_feature else lanes
+    vector_step = lanes * weights.stride if by_feature else weights.stride
+    of_tiles = Outputs(z.values, z.at + begin // lanes * z.stride, z.stride)
+    find_rows(rows, examples, begin, tiles * lanes, starts)
+    for first in range(0, rows.dense, FEATURES_TOGETHER):
+        last = min(first + FEATURES_TOGETHER, rows.dense)
+        for tile in range(tiles):
+            number = begin + tile * lanes
+            for feature in range(first, last, COLUMNS_TOGETHER):
+                to = tile * x_tile + (feature - first) * lanes
+                write_features(rows, examples, number, tile, feature, starts, scratch, to, tiles * x_tile, like)
+                prefetch_part(rows, examples, ahead + tile * lanes, feature, lanes)
+        at_first = weights.at + first // lanes * vector_step
+        product = Product(
+            scratch, x_tile, last - first, weights.values, at_first, weights.units, step, vector_step, unit_step
+        )
+        multiply(product, of_tiles, grids)
+
+
+@kernel
+def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like):
+    """z += x @ weights for at most as many tiles as go together, without scale or biases.
+
+    Lanes behind the last example get what it gets. The rows of the examples from the position `ahead` on are prefetched
+    meanwhile.
+
+    Complete tiles are multiplied together, so that fewer loads are needed for as many products. That does not pay for
+    few units and long rows of floats, which memory keeps waiting: sixteen rows at a time arrive sooner than all.
+    """
+    lanes = len(like)
+    most, many, few, one = repeat(like, UNITS_OF_TILE), repeat(like, UNITS_OF_TILES), repeat(like, 4), repeat(like, 1)
+    short = by_feature or itemsize(rows.values) == 1
+    if short and examples.size > (TILES_TOGETHER - 1) * lanes:
+        grids = repeat(many, TILES_TOGETHER), repeat(few, TILES_TOGETHER), repeat(one, TILES_TOGETHER)
+        forward_tiles(rows, examples, 0, weights, by_feature, z, ahead, starts, scratch, grids)
+        return
+    for begin in range(0, examples.size, lanes):
+        coming = ahead + begin
+        if not rows.records and begin + lanes < examples.size:
+            coming = examples.first + begin + lanes
+        grids = repeat(most, 1), repeat(few, 1), repeat(one, 1)
+        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
+
+
+@kernel
+def update(rows, examples, share, weights, dz, scratch, of_features, of_units, direct):
     """weights += the gradient x.T @ dz, summed over the examples in their order, for a share of the features.
 
-    `wide` is an example of a vector of as many features as the registers have room for where weights lie unit by unit,
-    else None; otherwise as in `forward`.
+    `of_features` is an example of a vector where weights lie unit by unit, `of_units` one where they lie feature by
+    feature; the other one is None. `direct` is one where the rows have the network's dtype, else None. Only what is not
+    None is compiled: hence no branches with else, of which the compiler would see but one that is not taken.
     """
-    if wide is not None:
-        dense_by_unit.update(rows, examples, share, weights, dz, scratch, like, wide, direct)
+    if of_features is not None:
+        dense_by_unit.update(rows, examples, share, weights, dz, scratch, of_features, direct)
     if of_units is not None:
         dense_by_feature.update(rows, examples, share, weights, dz, scratch, of_units)

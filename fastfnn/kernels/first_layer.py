@@ -1,10 +1,11 @@
-"""The first layer of a tile and of a batch, by the compiled code for the kind of rows that the run has."""
+"""The first layer of a block and of a batch, by the compiled code for the kind of rows that the run has."""
 
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.optimizers import scale
-from fastfnn.kernels.simd import address, call_kernel, store, transpose
+from fastfnn.kernels.simd import address, call_kernel, fma, load, splat, store, transpose
+from fastfnn.kernels.structures import TILES_TOGETHER
 
 
 @inlined_kernel
@@ -15,26 +16,58 @@ def rows_and_examples(inputs, order, end, position, count):
 
 
 @inlined_kernel
-def forward(inputs, order, end, position, count, layout, buffers, feature_scale, z_at, like):
-    """One tile: z (units, V) in the workspace from the rows of the examples order[position : position + count]."""
+def listed_outputs(inputs, order, end, position, count, layout, buffers, z_at, like):
+    """One tile: z (units, V) in the workspace is the products of the listed features, or zeros where there are none."""
     width, lanes = layout.row_widths[1], len(like)
+    if inputs.forward[0] == 0:
+        for unit in range(width):
+            store(like, buffers.workspace, z_at + unit * lanes)
+        return
     weights, scratch, rows = address(buffers.parameters), address(inputs.scratch), address(buffers.scratch)
     given = rows_and_examples(inputs, order, end, position, count)
-    if inputs.dense_forward[0] != 0:
-        of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
-        call_kernel(inputs.dense_forward[0], (*given, *of_weights, rows, 0, width, scratch))
     for p in range(layout.panels):
         unit = layout.panel_units[p]
         of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-        outputs = (feature_scale, layout.biases[0] + unit, rows, unit, width)
         ahead = p == 0 and inputs.dense_forward[0] == 0
-        call_kernel(inputs.forward[p], (*given, *of_panel, *outputs, scratch, ahead))
+        call_kernel(inputs.forward[p], (*given, *of_panel, rows, unit, width, scratch, ahead))
     for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
         store(like, buffers.scratch, i)
     for unit in range(0, width, lanes):
         transpose(buffers.scratch, unit, width, lanes, buffers.workspace, z_at + unit * lanes, lanes, like)
     for unit in range(layout.units[1], width):  # units that fill the last vector up stay 0
         store(like, buffers.workspace, z_at + unit * lanes)
+
+
+@inlined_kernel
+def add_dense_outputs(inputs, order, end, position, count, ahead, layout, buffers, z_at, z_tile):
+    """z += the products of the dense features, for a few tiles; the rows at `ahead` come next."""
+    given = rows_and_examples(inputs, order, end, position, count)
+    of_weights = (address(buffers.parameters), layout.dense_weights, layout.dense_stride, layout.units[1])
+    outputs = (address(buffers.workspace), z_at, z_tile)
+    memory = (address(inputs.scratch), address(inputs.starts))
+    call_kernel(inputs.dense_forward[0], (*given, *of_weights, *outputs, ahead, *memory))
+
+
+@inlined_kernel
+def forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, z_at, z_tile, like):
+    """The tiles of a block: z (units, V) in the workspace from the rows of order[position : position + count].
+
+    A few tiles at a time, whose rows stay near. The examples from the position `ahead` on come after the block.
+    """
+    lanes, scale = len(like), splat(feature_scale, like)
+    together = TILES_TOGETHER * lanes
+    for begin in range(0, count, together):
+        at, first, n = z_at + begin // lanes * z_tile, position + begin, min(together, count - begin)
+        for i in range(0, n, lanes):
+            tile_at = at + i // lanes * z_tile
+            listed_outputs(inputs, order, end, first + i, min(lanes, n - i), layout, buffers, tile_at, like)
+        if inputs.dense_forward[0] != 0:
+            coming = first + n if begin + n < count else ahead
+            add_dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile)
+    for tile_at in range(z_at, z_at + (count + lanes - 1) // lanes * z_tile, z_tile):
+        for unit in range(layout.units[1]):
+            at, bias = tile_at + unit * lanes, splat(buffers.parameters[layout.biases[0] + unit], like)
+            store(fma(scale, load(buffers.workspace, at, like), bias), buffers.workspace, at)
 
 
 @inlined_kernel

@@ -36,27 +36,25 @@ OPTIMIZERS = {
 }
 
 
-def make_dense_forward(four_bytes: int, direct_bytes: int, units_bytes: int) -> Function:
-    """`dense_features.forward`; a size is 0 where it is given None."""
+def make_dense_forward(by_feature: int) -> Function:
+    """`dense_features.forward` for either layout of the weights."""
 
     # fmt: off
     def dense_forward(
         entries, columns, values, dense, records, stride, order, n, first, count,
-        weights, weights_at, weights_stride, units, z, z_at, z_stride, scratch,
+        weights, weights_at, weights_stride, units, z, z_at, z_tile, ahead, scratch, starts,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records, stride)
         examples = Examples(order, n, first, count)
         matrix = DenseWeights(weights, weights_at, weights_stride, units)
-        outputs = Outputs(z, z_at, z_stride)
-        like, four = zeros(scratch, VECTOR_BYTES), zeros(scratch, four_bytes)
-        direct, of_units = zeros(scratch, direct_bytes), zeros(scratch, units_bytes)
-        dense_features.forward(rows, examples, matrix, outputs, scratch, like, four, direct, of_units)
+        outputs, like = Outputs(z, z_at, z_tile), zeros(scratch, VECTOR_BYTES)
+        dense_features.forward(rows, examples, matrix, by_feature, outputs, ahead, starts, scratch, like)
 
     return dense_forward
 
 
-def make_dense_update(wide_bytes: int, direct_bytes: int, units_bytes: int) -> Function:
+def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) -> Function:
     """`dense_features.update`; a size is 0 where it is given None."""
 
     # fmt: off
@@ -71,9 +69,9 @@ def make_dense_update(wide_bytes: int, direct_bytes: int, units_bytes: int) -> F
         share = Share(feature_begin, feature_end, cuts, cuts_stride)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient = Outputs(dz, dz_at, dz_stride)
-        like, wide = zeros(scratch, VECTOR_BYTES), zeros(scratch, wide_bytes)
-        direct, of_units = zeros(scratch, direct_bytes), zeros(scratch, units_bytes)
-        dense_features.update(rows, examples, share, matrix, gradient, scratch, like, wide, direct, of_units)
+        of_features, of_units = zeros(scratch, features_bytes), zeros(scratch, units_bytes)
+        direct = zeros(scratch, direct_bytes)
+        dense_features.update(rows, examples, share, matrix, gradient, scratch, of_features, of_units, direct)
 
     return dense_update
 
@@ -84,7 +82,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
     # fmt: off
     def forward(
         entries, columns, values, dense, records, stride, order, n, first, count,
-        weights, main_at, main_stride, tail_at, scale, biases_at, z, z_at, z_stride, scratch, ahead,
+        weights, main_at, main_stride, tail_at, z, z_at, z_stride, scratch, ahead,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records, stride)
@@ -92,7 +90,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
         panel = Panel(weights, main_at, main_stride, tail_at)
         outputs = Outputs(z, z_at, z_stride)
         main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
-        panels.forward_panel(rows, examples, panel, scale, biases_at, outputs, scratch, ahead, main, tail, like)
+        panels.forward_panel(rows, examples, panel, outputs, scratch, ahead, main, tail, like)
 
     return forward
 

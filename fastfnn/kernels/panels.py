@@ -30,16 +30,16 @@ def add_feature(x_array, x_at, feature, panel, main_sums, tail_sums, main, tail)
 
 
 @kernel
-def add_products(rows, example, panel, main_sums, tail_sums, scratch, main, tail, like):
-    """The sums of a panel plus the products of an example's listed features.
+def sum_products(rows, example, panel, scratch, main, tail, like):
+    """The sums of a panel: the products of an example's listed features.
 
     Four features at a time, each into sums of its own, so that no multiply-add waits for the one before it.
     """
     start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
     columns, c = rows.columns, columns_start(rows, start, count)
     convert_listed(rows, start, count, scratch, 0, like)
-    a0, a1, a2, a3 = main_sums, main, main, main
-    b0, b1, b2, b3 = tail_sums, tail, tail, tail
+    a0, a1, a2, a3 = main, main, main, main
+    b0, b1, b2, b3 = tail, tail, tail, tail
     for k in range(0, count, 4):
         a0, b0 = add_feature(scratch, k, at(columns, c + k), panel, a0, b0, main, tail)
         a1, b1 = add_feature(scratch, k + 1, at(columns, c + k + 1), panel, a1, b1, main, tail)
@@ -53,33 +53,21 @@ def add_products(rows, example, panel, main_sums, tail_sums, scratch, main, tail
 
 
 @kernel
-def forward_panel(rows, examples, panel, scale, biases_at, z, scratch, ahead, main, tail, like):
-    """z = scale * (z + products of the listed features) + biases, for the examples and the units of one panel.
+def forward_panel(rows, examples, panel, z, scratch, ahead, main, tail, like):
+    """z = the products of the listed features, for the examples, as rows, and the units of one panel.
 
-    What is in z counts only where there are dense features. Rows that will be needed soon are prefetched if `ahead`.
+    Rows that will be needed soon are prefetched if `ahead`.
     """
-    width = 0
-    if main is not None:
-        width = len(main)
     for i in range(examples.size):
-        position = examples.first + i
+        position, z_at = examples.first + i, z.at + i * z.stride
         if ahead:
             prefetch_row(rows, examples.order, position + ROWS_AHEAD, examples.end)
-        z_at = z.at + i * z.stride
-        main_sums, tail_sums = main, tail
-        if rows.dense > 0:
-            if main is not None:
-                main_sums = load(z.values, z_at, main)
-            if tail is not None:
-                tail_sums = load(z.values, z_at + width, tail)
-        if rows.records:
-            example = at(examples.order, position)
-            main_sums, tail_sums = add_products(rows, example, panel, main_sums, tail_sums, scratch, main, tail, like)
+        main_sums, tail_sums = sum_products(rows, at(examples.order, position), panel, scratch, main, tail, like)
         if main is not None:
-            store(fma(splat(scale, main), main_sums, load(panel.values, biases_at, main)), z.values, z_at)
+            store(main_sums, z.values, z_at)
+            z_at += len(main)
         if tail is not None:
-            biases = load(panel.values, biases_at + width, tail)
-            store(fma(splat(scale, tail), tail_sums, biases), z.values, z_at + width)
+            store(tail_sums, z.values, z_at)
 
 
 @kernel

@@ -74,16 +74,17 @@ def activate(workspace, at, vectors, settings, like):
 
 
 @inlined_kernel
-def first_outputs(block, inputs, layout, buffers, settings, feature_scale, like):
-    """The outputs of the first layer's linear map, through the activation if nothing comes between."""
-    lanes = len(like)
-    out_at, size = outputs_at(layout, settings, 1, block.tile, like), tile_size(layout, 1, like)
-    for t in range(tiles_of(block, like)):
-        n, to = min(lanes, block.size - t * lanes), out_at + t * size
-        position = block.position + t * lanes
-        first_layer.forward(inputs, block.order, block.end, position, n, layout, buffers, feature_scale, to, like)
-        if is_activated(layout, settings, 1):
-            activate(buffers.workspace, to, layout.units[1], settings, like)
+def first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like):
+    """The outputs of the first layer's linear map, through the activation if nothing comes between.
+
+    The examples from the position `ahead` on come next.
+    """
+    z_at, size = outputs_at(layout, settings, 1, block.tile, like), tile_size(layout, 1, like)
+    order, end, position, count = block.order, block.end, block.position, block.size
+    first_layer.forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, z_at, size, like)
+    if is_activated(layout, settings, 1):
+        for t in range(tiles_of(block, like)):
+            activate(buffers.workspace, z_at + t * size, layout.units[1], settings, like)
 
 
 @inlined_kernel
@@ -164,7 +165,7 @@ def later_layers(words, block, layout, buffers, settings, keys, like):
 @inlined_kernel
 def forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like):
     """Logits of the examples of a block."""
-    first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
+    first_outputs(block, block.position + block.size, inputs, layout, buffers, settings, feature_scale, like)
     later_layers(words, block, layout, buffers, settings, keys, like)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, store
-from fastfnn.kernels.structures import BYTES_PER_LINE
+from fastfnn.kernels.structures import BYTES_PER_LINE, VECTORS_TOGETHER
 
+LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 
 
@@ -42,8 +43,10 @@ def prefetch_row(rows, order, position, end):
         if rows.records:
             count = row_count(rows, example)
             length += count + count * itemsize(rows.columns) // itemsize(rows.values)
-        for k in range(start, start + length, BYTES_PER_LINE // itemsize(rows.values)):
-            prefetch(rows.values, k)
+        line, last = BYTES_PER_LINE // itemsize(rows.values), start + length - 1
+        for first in range(start, start + length, LINES_TOGETHER * line):
+            for k in range(first, first + LINES_TOGETHER * line, line):
+                prefetch(rows.values, min(k, last))
 
 
 @inlined_kernel
@@ -61,6 +64,8 @@ def convert_dense(rows, example, begin, end, scratch, to, like):
 
 @inlined_kernel
 def convert_listed(rows, start, count, scratch, to, like):
-    """The listed values of a record, which may be read to the end of a vector."""
-    for k in range(0, count, len(like)):
-        store(load_converted(rows.values, start + k, like), scratch, to + k)
+    """The listed values of a record, and what is behind them to the end of so many vectors."""
+    together = VECTORS_TOGETHER * len(like)
+    for first in range(0, count, together):
+        for k in range(first, first + together, len(like)):
+            store(load_converted(rows.values, start + k, like), scratch, to + k)

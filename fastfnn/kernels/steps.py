@@ -39,7 +39,8 @@ def first_outputs_of_blocks(part, inputs, order, end, position, count, layout, b
         n = min(behind * len(like), whole.size) - skipped
         if n > 0:
             block = Block(order, end, whole.position + skipped, n, tile + begin)
-            passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
+            ahead = block.position + whole.size
+            passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like)
         tile += passes.tiles_of(whole, like)
 
 
@@ -71,6 +72,7 @@ def gradients_of_outputs(
     """
     blocks, groups = (count + layout.block - 1) // layout.block, updates.groups_of(count, layout)
     first_group, behind = own(part, groups)
+    first_of_batch, last = first_group * blocks // groups * layout.block, behind * blocks // groups - 1
     normalised = settings.batchnorm != BATCHNORM_OFF
     if normalised:
         first_outputs_of_blocks(
@@ -84,7 +86,10 @@ def gradients_of_outputs(
             tile = tiles_of_batch(first, layout, like)
             block = Block(order, end, position + first, min(layout.block, count - first), tile)
             if not normalised:
-                passes.first_outputs(block, inputs, layout, buffers, settings, feature_scale, like)
+                ahead = block.position + block.size
+                if number == last:  # the thread's examples of the next batch
+                    ahead = position + count + first_of_batch
+                passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like)
             passes.later_layers(words, block, layout, buffers, settings, keys, like)
             passes.loss(block, targets, layout, buffers, loss_factor, like)
             passes.backward(words, block, layout, buffers, settings, keys, first, factor, like)

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastfnn.kernels.processor import ROOMY
+
 Integers = NDArray[np.int64]
 Reals = NDArray[Any]  # of the network's dtype
 
@@ -24,7 +26,9 @@ SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 
 EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
 EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
-FEATURES_TOGETHER = 64  # of such an update feature by feature, whose values for a pass stay there too
+FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the tiles of a grid, stay there too
+VECTORS_TOGETHER = 2  # of listed values that are converted at a time: most records have no more, which is predicted
+TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
 BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
 MOST_GROUPS = 4  # of blocks of a batch, whose gradients are summed on their own; each is one thread's work
@@ -97,14 +101,11 @@ class Examples(NamedTuple):
 
 
 class DenseWeights(NamedTuple):
-    """The weights of the dense features, or their gradient, somewhere in `values`.
-
-    A unit lies after the other, or a feature after the other; see `Layout`.
-    """
+    """The weights of the dense features, or their gradient, somewhere in `values`; see `Layout`."""
 
     values: Reals
     at: int
-    stride: int  # from a unit, or a feature, to the next one
+    stride: int  # from a vector of features, or from a feature, to the next one
     units: int
 
 
@@ -118,11 +119,11 @@ class Panel(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The first layer's outputs, for all units or those of one panel, or their gradient: an example a row."""
+    """The first layer's outputs, for all units or some, or their gradient: rows of examples, or tiles."""
 
     values: Reals
-    at: int  # offset of the first example's first unit
-    stride: int  # from an example to the next
+    at: int  # offset of the first one's first unit
+    stride: int  # from an example, or a tile, to the next one
 
 
 class Inputs(NamedTuple):
@@ -132,18 +133,19 @@ class Inputs(NamedTuple):
     share: Any  # the fields of a `Share`, likewise
     dense_forward: Any  # (1,) address of the forward function for dense features; 0 where there are none
     dense_update: Any  # (1,) likewise; 0 where there is no training
-    forward: Any  # (panels,) addresses of the forward functions for listed features, which finish the outputs
-    update: Any  # (panels,) likewise; 0 where there are none, or no training
-    scratch: Reals  # rows in the network's dtype, and sums
+    forward: Any  # (panels,) addresses of the forward functions for listed features; 0 where there are none
+    update: Any  # (panels,) likewise; 0 where there is no training
+    scratch: Reals  # values in the network's dtype
+    starts: Integers  # (TILES_TOGETHER * V,) where rows begin
 
 
 class Layout(NamedTuple):
     """Where things are. All offsets count elements.
 
-    First-layer weights of dense features are a matrix (H, dense_stride), or (dense_features, dense_stride) where they
-    lie feature by feature; it is filled up with zeros to whole vectors. Those of listed features are input-major in two
-    parts: whole vectors, `main_width` units a feature, and what remains, as the half or quarter vector that holds it,
-    `tail_width` units a feature. Later weights are (K, H) matrices whose rows are filled up with zeros to whole
+    First-layer weights of dense features lie unit by unit, (dense_features / V, H, V), or feature by feature,
+    (dense_features, dense_stride), filled up with zeros to whole vectors. Those of listed features are input-major in
+    two parts: whole vectors, `main_width` units a feature, and what remains, as the half or quarter vector that holds
+    it, `tail_width` units a feature. Later weights are (K, H) matrices whose rows are filled up with zeros to whole
     vectors.
 
     The workspace has room for a whole batch. Gradients of a layer's linear outputs are rows too where it pays: the
@@ -154,7 +156,7 @@ class Layout(NamedTuple):
     units: Integers  # (L + 1,) units of each layer, features first
     dense_features: int  # to whole vectors
     dense_weights: int  # offset of the first layer's weights of dense features
-    dense_stride: int
+    dense_stride: int  # from a vector of features, or from a feature, to the next one
     dense_by_feature: bool
     weights: Integers  # (L,) offsets in the parameters, for the first layer of the listed features' whole vectors
     biases: Integers  # (L,)

@@ -61,19 +61,26 @@ class FirstLayer:
         """What every function is given first."""
         return (*self.inputs.rows, examples, len(examples), first, count)
 
-    def forward(self, examples: Array, first: int, count: int, scale: float, *, listed: bool = True) -> Array:
-        """One tile's outputs, with room for it (V, row_width); of the dense features alone, unless `listed`."""
+    def forward(self, examples: Array, first: int, count: int) -> tuple[Array, Array]:
+        """The products of the listed features, rows (count, H), and of the dense ones, whole tiles (examples, H).
+
+        Without scale and biases; where there are no such features, what there was before.
+        """
         inputs, layout, weights = self.inputs, self.network.layout, self.network.buffers.parameters
-        z = np.full((lanes_of(self.config.dtype), layout.row_widths[1]), UNTOUCHED, weights.dtype)
-        given, width = self.given(examples, first, count), int(layout.row_widths[1])
-        for function in present(inputs.dense_forward):
-            of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
-            call(function, *given, *of_weights, z.reshape(-1), 0, width, inputs.scratch)
-        for function, unit in zip(inputs.forward, layout.panel_units if listed else [], strict=listed):
+        given, lanes, units = self.given(examples, first, count), lanes_of(self.config.dtype), int(layout.units[1])
+        rows = np.full((count, layout.row_widths[1]), UNTOUCHED, weights.dtype)
+        for function, unit in zip(inputs.forward, layout.panel_units, strict=True):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            outputs = (scale, layout.biases[0] + unit, z.reshape(-1), unit, width, inputs.scratch)
-            call(function, *given, *of_panel, *outputs, len(present(inputs.dense_forward)) == 0)
-        return z
+            ahead = len(present(inputs.dense_forward)) == 0
+            if function != 0:
+                call(function, *given, *of_panel, rows.reshape(-1), unit, rows.shape[1], inputs.scratch, ahead)
+        tiles = np.full((-(-count // lanes), units + 1, lanes), UNTOUCHED, weights.dtype)
+        for function in present(inputs.dense_forward):
+            of_weights = (weights, layout.dense_weights, layout.dense_stride, units)
+            outputs = (tiles.reshape(-1), 0, (units + 1) * lanes)
+            call(function, *given, *of_weights, *outputs, first + count, inputs.scratch, inputs.starts)
+        assert (tiles[:, units] == UNTOUCHED).all()
+        return rows[:, :units], tiles[:, :units].swapaxes(1, 2).reshape(-1, units)
 
     def update(self, examples: Array, first: int, dz: Array) -> None:
         """Adds x.T @ dz to the weights; dz (B, row_width) is an example a row."""

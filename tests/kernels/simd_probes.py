@@ -42,6 +42,7 @@ from fastfnn.kernels.simd import (
     store_totals,
     total,
     transpose,
+    transpose_rows,
     where,
     zeros,
     zeros_of,
@@ -196,6 +197,11 @@ def of_transpose(source, start, stride, rows, target, to, to_stride):
 
 
 @probe
+def of_rows(source, starts, target):
+    transpose_rows(source, starts, 1, 3, target, 5, zeros(target, 64))
+
+
+@probe
 def copy(source, source_at, target, target_at):
     store(load(source, source_at, zeros(source, 64)), target, target_at)
 
@@ -230,6 +236,11 @@ def stored_values(kind: str) -> Array:
     with np.errstate(over="ignore"):
         special = np.array([1 + 2.0**-24, 1 + 3 * 2.0**-24, 1e-40, -1e-46, 3e38, 3.5e38, -1e300]).astype(kind)
     return np.concatenate([special, floats(kind, seed=7)[: SIZE - len(special)]])
+
+
+def row_starts(lanes: int) -> Array:
+    """Where rows begin that are transposed, after one that is not: anywhere, some of them the same."""
+    return np.random.default_rng(lanes).integers(0, SIZE - 32, lanes + 1)
 
 
 def exp_arguments(dtype: str) -> Array:
@@ -269,6 +280,9 @@ def run_probes() -> Outputs:
             for kind in STORED:
                 outputs[f"{kind} as {dtype}"] = np.empty(SIZE, dtype)
                 of_conversions(stored_values(kind), outputs[f"{kind} as {dtype}"])
+            for kind in ("uint8", dtype):
+                outputs[f"rows of {kind} as {dtype}"] = np.full(16 * lanes + 7, 77, dtype)
+                of_rows(stored_values(kind), row_starts(lanes), outputs[f"rows of {kind} as {dtype}"])
             for gap in GAPS:
                 places = np.resize(floats(dtype, seed=1), (2, 12 * lanes))
                 of_places(x, *places, lanes + gap)

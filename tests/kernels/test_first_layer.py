@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from fastfnn.kernels import Share
 from fastfnn.kernels.offsets import clamped, shifted
+from fastfnn.kernels.structures import TILES_TOGETHER
 from fastfnn.layout import lanes_of
 from fastfnn.rows import FeatureOrder, densities, identity_order, order_by_density
 
 Array = NDArray[Any]
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 UNITS = [1, 3, 4, 5, 20, 21, 64, 144]  # the last two with weights that lie feature by feature
-EXAMPLES = [1, 3, 16, 33]
+EXAMPLES = [1, 3, 16, 33, 70]
 each_dtype = pytest.mark.parametrize("dtype", TOLERANCES)
 each_storage = pytest.mark.parametrize("stored", ["uint8", "float"])
-SCALE = 1 / 255
 
 
 def features(examples: int, count: int, stored: str, dtype: str) -> Array:
@@ -42,19 +42,23 @@ def shuffled(examples: int) -> Array:
     return np.random.default_rng(examples).integers(0, examples, 2 * examples + 9)
 
 
-def naive_outputs(layer: FirstLayer, examples: Array, scale: float) -> Array:
-    X = layer.X[examples].astype(np.float64)
-    return scale * (X @ layer.start.weights[0].astype(np.float64)) + layer.start.biases[0]
+def naive_products(layer: FirstLayer, features: Array, examples: Array) -> Array:
+    X = layer.X[examples][:, features].astype(np.float64)
+    return X @ layer.start.weights[0][features].astype(np.float64)
 
 
 def check_forward(layer: FirstLayer, examples: Array, count: int, tolerance: float) -> None:
-    """The outputs of `count` examples from number 5 on, tile by tile."""
-    expected, units = naive_outputs(layer, examples, SCALE), layer.config.hidden[0]
-    lanes = lanes_of(layer.config.dtype)
-    for first in range(5, 5 + count, lanes):
-        n = min(lanes, 5 + count - first)
-        z = layer.forward(examples, first, n, SCALE)
-        np.testing.assert_allclose(z[:n, :units], expected[first : first + n], rtol=tolerance, atol=tolerance)
+    """The products for `count` examples from number 5 on, as many at a time as go together."""
+    dense, features = layer.order.dense, layer.order.features
+    together = TILES_TOGETHER * lanes_of(layer.config.dtype)
+    for first in range(5, 5 + count, together):
+        n = min(together, 5 + count - first)
+        found = layer.forward(examples, first, n)
+        for products, of_features in zip(found, (features[dense:], features[:dense]), strict=True):
+            expected = naive_products(layer, of_features, examples[first : first + n])
+            if len(of_features):  # bytes are up to 255; what was there before is added to
+                before = UNTOUCHED if products is found[1] else 0
+                np.testing.assert_allclose(products[:n] - before, expected, rtol=tolerance, atol=255 * tolerance)
 
 
 def check_update(layer: FirstLayer, examples: Array, count: int, tolerance: float, part: Any = 1) -> None:
@@ -95,17 +99,24 @@ def test_listed_features(units: int, kind: str, stored: str, dtype: str) -> None
 
 
 @each_dtype
-@pytest.mark.parametrize("kind", ["dense", "mixed"])
-def test_products_of_dense_features_and_nothing_beside_them(kind: str, dtype: str) -> None:
-    """Blocks of four examples and four units, without the scale and the biases."""
+@each_storage
+@pytest.mark.parametrize("units", [7, 64])
+def test_an_example_gets_the_same_bits_alone_and_in_tiles_together(units: int, stored: str, dtype: str) -> None:
+    X = features(70, 52, stored, dtype)
+    layer = FirstLayer(X, units, order_of_kind("mixed", X), dtype)
+    together = TILES_TOGETHER * lanes_of(dtype)
+    _, whole = layer.forward(np.arange(70), 0, together)
+    for first in (0, 5, together - 1):
+        _, alone = layer.forward(np.arange(70), first, 1)
+        np.testing.assert_array_equal(alone[0], whole[first])
+
+
+@each_dtype
+def test_lanes_without_an_example_get_what_the_last_one_gets(dtype: str) -> None:
     X = features(20, 52, "uint8", dtype)
-    layer = FirstLayer(X, 5, order_of_kind(kind, X), dtype)
-    examples, of_dense = np.arange(20), layer.order.features[: layer.order.dense]
-    z = layer.forward(examples, 2, 3, SCALE, listed=False)
-    expected = X[2:5, of_dense].astype(np.float64) @ layer.start.weights[0][of_dense]
-    np.testing.assert_allclose(z[:3, :5], expected, rtol=TOLERANCES[dtype], atol=255 * TOLERANCES[dtype])
-    assert (z[4:] == UNTOUCHED).all()
-    assert (z[:, 8:] == UNTOUCHED).all()
+    _, products = FirstLayer(X, 5, order_of_kind("mixed", X), dtype).forward(np.arange(20), 2, 3)
+    assert len(products) == lanes_of(dtype)
+    np.testing.assert_array_equal(products[3:], np.tile(products[2], (len(products) - 3, 1)))
 
 
 @each_dtype
@@ -148,12 +159,12 @@ def test_numbers_that_are_not_finite_are_seen() -> None:
         changed[4, feature] = value
         layer = FirstLayer(changed, 5, order, "float64")
         with np.errstate(invalid="ignore"):  # where the units are filled up, infinity is multiplied by 0
-            z = layer.forward(np.arange(9), 0, 8, SCALE)[:8, :5]
-        assert np.isfinite(z).all(axis=1).tolist() == [i != 4 for i in range(8)]
+            listed, dense = layer.forward(np.arange(9), 0, 8)
+        assert np.isfinite(listed + dense[:8]).all(axis=1).tolist() == [i != 4 for i in range(8)]
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("dense", (1, 0, 2, 0)), ("mixed", (1, 0, 2, 0)), ("listed", (0, 0, 2, 0))]
+    ("kind", "expected"), [("dense", (1, 0, 0, 0)), ("mixed", (1, 0, 2, 0)), ("listed", (0, 0, 2, 0))]
 )
 def test_what_only_training_calls_is_not_compiled_without_it(kind: str, expected: tuple[int, ...]) -> None:
     layer = FirstLayer(features(9, 52, "uint8", "float32"), 40, order_of_kind(kind, mixed_matrix(9)), "float32")

@@ -17,7 +17,6 @@ from fastfnn import engine
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import binding
 from fastfnn.kernels.compilation import compiled_for
 from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.processor import INTERPRETED
@@ -60,11 +59,11 @@ def functions_of_run(data: Dataset, monkeypatch: pytest.MonkeyPatch, **options: 
     return {name_of(key): key for key in found if key}
 
 
-DENSE = ["make_dense_forward 16 0 0", f"make_dense_update {binding.WIDE_BYTES} 0 0"]
-DENSE_BY_FEATURE = ["make_dense_forward 0 0 64", "make_dense_update 0 0 64"]
+DENSE = ["make_dense_forward 0", "make_dense_update 64 0 0"]
+DENSE_BY_FEATURE = ["make_dense_forward 1", "make_dense_update 0 64 0"]
 OTHERS = ["steps.evaluate", "steps.run_steps", "make_update_step 0"]
 FUNCTIONS = {
-    ("dense", 20): [*DENSE, "make_forward 64 16"],
+    ("dense", 20): DENSE,
     ("auto", 20): [*DENSE, "make_forward 64 16", "make_update 64 16"],
     ("auto", 64): [*DENSE_BY_FEATURE, "make_forward 256 0", "make_update 256 0"],
     ("sparse", 5): ["make_forward 0 32", "make_update 0 32"],

@@ -35,6 +35,7 @@ from simd_probes import (
     of_sums,
     of_transpose,
     probe,
+    row_starts,
     run_probes,
     stored_values,
     words,
@@ -240,6 +241,22 @@ def test_transpose_of_as_many_rows_as_there_are(dtype: str) -> None:
         for i in range(lanes):
             expected[1 + i * to_stride :][:lanes] = [*source[2 + i :: stride][:present], *[0] * (lanes - present)]
         np.testing.assert_array_equal(target, expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", ["uint8", "values"])
+def test_rows_from_anywhere_become_columns(outputs: Outputs, kind: str, dtype: str) -> None:
+    """Every byte, NaN and infinities are among the values; nothing beside the columns is written."""
+    stored = kind if kind == "uint8" else dtype
+    found, source, lanes = (
+        outputs[f"rows of {stored} as {dtype}"],
+        stored_values(stored),
+        64 // np.dtype(dtype).itemsize,
+    )
+    starts = row_starts(lanes)[1:] + 3
+    columns = np.array([[source[start + j] for start in starts] for j in range(16)], dtype)
+    expected = np.concatenate([np.full(5, 77, dtype), columns.reshape(-1), np.full(2, 77, dtype)])
+    np.testing.assert_array_equal(bits(found), bits(expected))
 
 
 class Inner(NamedTuple):

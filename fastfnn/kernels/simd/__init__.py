@@ -59,7 +59,7 @@ from fastfnn.kernels.simd.memory import (
     zeros,
     zeros_of,
 )
-from fastfnn.kernels.simd.transposes import outer_fma, store_totals, transpose
+from fastfnn.kernels.simd.transposes import COLUMNS_TOGETHER, outer_fma, store_totals, transpose, transpose_rows
 from fastfnn.kernels.simd.vectors import (
     INT32,
     VectorType,
@@ -68,6 +68,7 @@ from fastfnn.kernels.simd.vectors import (
 )
 
 __all__ = [
+    "COLUMNS_TOGETHER",
     "INT32",
     "REGISTERS",
     "REGISTER_BYTES",
@@ -109,6 +110,7 @@ __all__ = [
     "store_totals",
     "total",
     "transpose",
+    "transpose_rows",
     "where",
     "zeros",
     "zeros_of",
