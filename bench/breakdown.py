@@ -3,6 +3,7 @@
     python bench/breakdown.py --batch-size 16,128,1024 --rounds 9 --json result.json
     python bench/breakdown.py --hidden 128 --batch-size 128
     python bench/breakdown.py --input dense
+    python bench/breakdown.py --synthetic 20000x20000@0.005 --hidden 64
 
 A stage is an epoch with one part more than the stage before it, and what a part takes is the difference of the two: of
 minima, over interleaved rounds in one process on one thread. Nothing is learnt on the way, since the first layer's
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from options import add_data_options, add_input_option, integers, make_parser, name_of, rounds_of, save
+from options import add_workload_options, integers, make_parser, name_of_workload, rounds_of, save, workload_of
 from reading import reader
 from rivals.workload import Workload
 
@@ -146,21 +147,19 @@ def table_of(measurements: Sequence[dict[str, Any]]) -> tuple[list[str], list[li
 
 def parse() -> argparse.Namespace:
     parser = make_parser(__doc__, rounds=9)
-    add_data_options(parser)
-    add_input_option(parser)
+    add_workload_options(parser)
     parser.add_argument("--batch-size", type=integers, default=[16, 128, 1024], metavar="N,N,...")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse()
-    hidden = tuple(arguments.hidden)
-    workload = Workload(arguments.data, hidden=hidden, input=arguments.input, learning_rate=LEARNING_RATE)
+    workload = workload_of(arguments, learning_rate=LEARNING_RATE)
     data = workload.load()
     measurements = measure(data, workload, arguments.batch_size, arguments.rounds)
     print_table(*table_of(measurements))
     settings = {
-        "data": name_of(arguments.data),
+        "data": name_of_workload(workload),
         "network": network_text(data, workload.config(1)),
         "input": arguments.input,
         "rounds": arguments.rounds,

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rivals.workload import Synthetic, Workload
+
 from fastfnn.benchmarks.documents import write_document
 from fastfnn.config import TrainingConfig
+from fastfnn.data import DATASETS
 
 
 def integers(text: str) -> list[int]:
@@ -51,9 +54,27 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hidden", type=integers, default=list(hidden), metavar="N,N,...", help=help_text)
 
 
-def add_input_option(parser: argparse.ArgumentParser) -> None:
-    """Adds how fastfnn reads the rows."""
+def synthetic(text: str) -> str:
+    """ROWSxCOLUMNS@DENSITY, checked."""
+    return str(Synthetic.parse(text))
+
+
+def add_workload_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the data, which may be made up, the network, and how fastfnn reads the rows."""
+    add_data_options(parser)
+    parser.add_argument("--synthetic", type=synthetic, metavar="ROWSxCOLUMNS@DENSITY", help="sparse data at random")
     parser.add_argument("--input", choices=("auto", "dense"), default="auto", help="dense: float rows for fastfnn too")
+
+
+def workload_of(arguments: argparse.Namespace, **others: Any) -> Workload:
+    """What these options ask for; a path is made absolute, for processes elsewhere."""
+    data = arguments.data if arguments.data in DATASETS else str(Path(arguments.data).resolve())
+    return Workload(data, arguments.synthetic, tuple(arguments.hidden), arguments.input, **others)
+
+
+def name_of_workload(workload: Workload) -> str:
+    """The name of its data."""
+    return f"synthetic {workload.synthetic}" if workload.synthetic else name_of(workload.data)
 
 
 def name_of(data: str) -> str:

@@ -329,6 +329,8 @@ OF_DOCUMENTS: dict[str, Callable[[Document, Drawn], str]] = {
     "breakdown": breakdown_section,
     "breakdown-dense": breakdown_of_network,
     "breakdown-hidden-128": breakdown_of_network,
+    "breakdown-hidden-512-512": breakdown_of_network,
+    "breakdown-synthetic": breakdown_of_network,
     "variants": variants_section,
     "scaling": scaling_section,
     "startup": startup_section,

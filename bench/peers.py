@@ -17,21 +17,20 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from options import add_data_options, add_input_option, integers, make_parser, name_of, save, words
+from options import add_workload_options, integers, make_parser, name_of_workload, save, words, workload_of
 from rivals import OURS, RIVALS, default_rivals
 from rivals.memory import available_bytes, that_fit
 from rivals.processes import WorkerError, label
 from rivals.rounds import DisagreementError, Result, measure
 from rivals.summary import Limits, in_text, that_count
-from rivals.workload import Synthetic, Workload
+from rivals.workload import Workload
 from scipy import sparse
 
 from fastfnn.benchmarks.documents import document
 from fastfnn.benchmarks.epochs import dense_operations, network_text
-from fastfnn.data import DATASETS, Dataset
+from fastfnn.data import Dataset
 from fastfnn.errors import FastfnnError, suggestion
 from fastfnn.sweeps.environment import usable_cores
 
@@ -46,26 +45,14 @@ def thread_counts(text: str) -> list[int]:
     return list(dict.fromkeys(usable_cores() if part == ALL else int(part) for part in text.split(",")))
 
 
-def synthetic(text: str) -> str:
-    """ROWSxCOLUMNS@DENSITY, checked."""
-    return str(Synthetic.parse(text))
-
-
 def make_arguments() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, rounds=7)
-    add_data_options(parser)
-    parser.add_argument("--synthetic", type=synthetic, metavar="ROWSxCOLUMNS@DENSITY", help="sparse data at random")
-    add_input_option(parser)
+    add_workload_options(parser)
     sizes = f"(default: those of {','.join(map(str, BATCH_SIZES))} for which there are rows)"
     parser.add_argument("--batch-size", type=integers, metavar="N,N,...", help=sizes)
     parser.add_argument("--threads", type=thread_counts, default=f"1,{ALL}", help=f"of the peers (default: 1,{ALL})")
     parser.add_argument("--peers", type=words, metavar="NAME,...", help=f"some of {', '.join(RIVALS)}")
     return parser
-
-
-def workload_of(arguments: argparse.Namespace) -> Workload:
-    data = arguments.data if arguments.data in DATASETS else str(Path(arguments.data).resolve())
-    return Workload(data, arguments.synthetic, tuple(arguments.hidden), arguments.input)
 
 
 def wanted_sizes(sizes: list[int] | None, rows: int) -> list[int]:
@@ -136,7 +123,7 @@ def as_document(
     config = workload.config(batch_sizes[0])
     limits = Limits.of(dense_operations(data, config), result.rates)
     settings = {
-        "data": f"synthetic {workload.synthetic}" if workload.synthetic else name_of(workload.data),
+        "data": name_of_workload(workload),
         "rows": len(data.train),
         "network": network_text(data, config),
         "input": workload.input,

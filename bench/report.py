@@ -29,6 +29,7 @@ from batch_size_results import read as read_batch_size
 from matplotlib.figure import Figure
 from options import positive, say, words
 from peer_results import Workload, looks_of, ratios_figure, read_workload, workload_figure
+from targets import targets_section
 
 from fastfnn.atomic import write_atomically
 from fastfnn.data.downloads import FASHION_MNIST_SHA256, cache_folder
@@ -68,16 +69,17 @@ def against_peers(
     return Part(f"peers-{name}", "peers.py", given, title=title, **others)
 
 
-def breakdown(name: str = "", *options: str) -> Part:
+def breakdown(name: str = "", *options: str, rounds: int = 40) -> Part:
     """A workload of breakdown.py."""
     quick = ("--data", "digits", "--rounds", "2", "--batch-size", "16,128", *options)
-    return Part(f"breakdown{name}", "breakdown.py", ("--rounds", "40", *options), quick)
+    return Part(f"breakdown{name}", "breakdown.py", ("--rounds", str(rounds), *options), quick)
 
 
 ALL_SIZES = "16,32,64,128,256,512,1024,2048"
 QUICK_PEERS = ("--data", "digits", "--rounds", "1", "--batch-size", "16,64")
+SPARSE = ("--synthetic", "20000x20000@0.005", "--hidden", "64")
 SYNTHETIC = (
-    *("--synthetic", "20000x20000@0.005", "--hidden", "64"),
+    *SPARSE,
     # Dense rows are slower than the best compressed ones even if their products are done at the rate of sgemm.
     *("--peers", "numpy-csr,torch-csr,torch-bag,jax-csr,scikit-learn-csr"),
 )
@@ -100,6 +102,8 @@ PARTS = (
     breakdown(),
     breakdown("-dense", "--input", "dense"),
     breakdown("-hidden-128", "--hidden", "128"),
+    breakdown("-hidden-512-512", "--hidden", "512,512", rounds=3),
+    breakdown("-synthetic", *SPARSE),
     Part("variants", "variants.py", ("--rounds", "60"), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
     Part(
         "scaling",
@@ -173,6 +177,7 @@ class Report:
         text = page.INTRODUCTION
         if self.documents:
             text += page.machine_section(self.documents)
+        text += targets_section(self.workloads, self.documents)
         if self.workloads:
             text += page.peers_section(self.workloads, drawn)
         if self.timed:
