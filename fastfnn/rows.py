@@ -14,11 +14,11 @@ from fastfnn.errors import DataError
 from fastfnn.kernels import Rows, Share
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO, VECTORS_TOGETHER
+from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
 
 Array = NDArray[Any]
 
-COST_OF_NONZERO = 5.0  # of a listed value, in multiplications of a dense feature; bench/scaling.py measures it
+COST_OF_NONZERO = 4.0  # of a listed value, in multiplications of a dense feature; bench/scaling.py measures it
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
@@ -173,8 +173,8 @@ def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any
     total = int(ends[-1]) if len(ends) else 0
     if total // BYTES_PER_LINE > MOST_LINES:
         raise DataError(f"features: expected rows of at most {MOST_LINES:,} cache lines in all, found {total:,} bytes")
-    # The last values may be read on to the end of some vectors of the network's dtype.
-    memory = aligned_zeros(total + VECTORS_TOGETHER * VECTOR_BYTES, np.uint8)
+    # Values may be read on to the end of a vector of the network's dtype.
+    memory = aligned_zeros(total + 2 * VECTOR_BYTES, np.uint8)
     entries = np.empty((len(counts), 2), np.uint32)
     entries[:, 0] = (ends - round_up(sizes, BYTES_PER_LINE)) // BYTES_PER_LINE
     entries[:, 1] = filled

@@ -22,7 +22,6 @@ from fastfnn.kernels.structures import (
     FEATURES_TOGETHER,
     RELU,
     TILES_TOGETHER,
-    VECTORS_TOGETHER,
     Buffers,
     Inputs,
     Layout,
@@ -65,7 +64,7 @@ class FirstLayer(NamedTuple):
         reals = f"*{self.dtype}"
         of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
         of_product = (*of_weights, *of_outputs, WORD, reals, f"*{WORD}")
-        of_panel, of_sum = (*of_weights, *of_outputs, reals, WORD), (*OF_SHARE, *of_weights, *of_outputs, reals)
+        of_sum = (*OF_SHARE, *of_weights, *of_outputs)
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
             of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD, WORD)
@@ -74,8 +73,10 @@ class FirstLayer(NamedTuple):
 
         return {
             "dense_forward": keys("make_dense_forward", [(int(self.by_feature),)], of_product, self.dense),
-            "dense_update": keys("make_dense_update", [(features, units, direct)], of_sum, training and self.dense),
-            "forward": keys("make_forward", panels, of_panel, self.records),
+            "dense_update": keys(
+                "make_dense_update", [(features, units, direct)], (*of_sum, reals), training and self.dense
+            ),
+            "forward": keys("make_forward", panels, (*of_weights, *of_outputs, WORD), self.records),
             "update": keys("make_update", panels, of_sum, training and self.records),
         }
 
@@ -85,8 +86,7 @@ def bind_rows(layer: FirstLayer, rows: Rows, share: Share, *, training: bool) ->
     lanes = VECTOR_BYTES // np.dtype(layer.dtype).itemsize
     functions = {name: addresses(keys) for name, keys in layer.functions(training=training).items()}
     of_tiles = (TILES_TOGETHER + 1) * lanes * FEATURES_TOGETHER  # and a spare one
-    needed = max(rows.stride, of_tiles, EXAMPLES_PER_PASS * FEATURES_TOGETHER)
-    scratch = aligned_zeros(needed + VECTORS_TOGETHER * lanes, layer.dtype)
+    scratch = aligned_zeros(max(of_tiles, EXAMPLES_PER_PASS * FEATURES_TOGETHER), layer.dtype)
     starts = np.zeros(TILES_TOGETHER * lanes, np.int64)
     return Inputs(rows=_words(rows), share=_words(share), **functions, scratch=scratch, starts=starts)
 

@@ -23,13 +23,13 @@ def listed_outputs(inputs, order, end, position, count, layout, buffers, z_at, l
         for unit in range(width):
             store(like, buffers.workspace, z_at + unit * lanes)
         return
-    weights, scratch, rows = address(buffers.parameters), address(inputs.scratch), address(buffers.scratch)
+    weights, rows = address(buffers.parameters), address(buffers.scratch)
     given = rows_and_examples(inputs, order, end, position, count)
     for p in range(layout.panels):
         unit = layout.panel_units[p]
         of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
         ahead = p == 0 and inputs.dense_forward[0] == 0
-        call_kernel(inputs.forward[p], (*given, *of_panel, rows, unit, width, scratch, ahead))
+        call_kernel(inputs.forward[p], (*given, *of_panel, rows, unit, width, ahead))
     for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
         store(like, buffers.scratch, i)
     for unit in range(0, width, lanes):
@@ -96,4 +96,4 @@ def update(inputs, order, end, position, count, layout, target, target_at, works
             unit = layout.panel_units[p]
             main_at, tail_at = target_at + layout.weights[0] + unit, target_at + layout.tail_weights
             of_panel = (weights, main_at, layout.main_width, tail_at)
-            call_kernel(inputs.update[p], (*given, *of_panel, rows, rows_at + unit, width, scratch))
+            call_kernel(inputs.update[p], (*given, *of_panel, rows, rows_at + unit, width))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fastfnn.kernels import activations, batchnorm, dense_features, optimizers, panels, passes, updates
 from fastfnn.kernels.passes import Block
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.simd import by_pointers, zeros
+from fastfnn.kernels.simd import by_pointers, zeros, zeros_of
 from fastfnn.kernels.structures import (
     ADAM,
     ADAMW,
@@ -78,31 +78,33 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
 
 def make_forward(main_bytes: int, tail_bytes: int) -> Function:
     """`panels.forward_panel` for a panel."""
+    wide_bytes = main_bytes or tail_bytes
 
     # fmt: off
     def forward(
         entries, columns, values, dense, records, stride, order, n, first, count,
-        weights, main_at, main_stride, tail_at, z, z_at, z_stride, scratch, ahead,
+        weights, main_at, main_stride, tail_at, z, z_at, z_stride, ahead,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records, stride)
         examples = Examples(order, n, first, count)
         panel = Panel(weights, main_at, main_stride, tail_at)
         outputs = Outputs(z, z_at, z_stride)
-        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
-        panels.forward_panel(rows, examples, panel, outputs, scratch, ahead, main, tail, like)
+        main, tail, wide = zeros(z, main_bytes), zeros(z, tail_bytes), zeros(z, wide_bytes)
+        panels.forward_panel(rows, examples, panel, outputs, ahead, main, tail, wide, zeros_of(wide, 4))
 
     return forward
 
 
 def make_update(main_bytes: int, tail_bytes: int) -> Function:
     """`panels.update_panel` for a panel."""
+    wide_bytes = main_bytes or tail_bytes
 
     # fmt: off
     def update(
         entries, columns, values, dense, records, stride, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride,
-        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scratch,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records, stride)
@@ -110,8 +112,8 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
         share = Share(feature_begin, feature_end, cuts, cuts_stride)
         panel = Panel(target, main_at, main_stride, tail_at)
         gradient = Outputs(dz, dz_at, dz_stride)
-        main, tail, like = zeros(scratch, main_bytes), zeros(scratch, tail_bytes), zeros(scratch, VECTOR_BYTES)
-        panels.update_panel(rows, examples, share, panel, gradient, scratch, main, tail, like)
+        main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
+        panels.update_panel(rows, examples, share, panel, gradient, main, tail, wide, zeros_of(wide, 4))
 
     return update
 

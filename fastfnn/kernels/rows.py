@@ -6,7 +6,7 @@ import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, store
-from fastfnn.kernels.structures import BYTES_PER_LINE, VECTORS_TOGETHER
+from fastfnn.kernels.structures import BYTES_PER_LINE
 
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
@@ -60,12 +60,3 @@ def convert_dense(rows, example, begin, end, scratch, to, like):
         scratch[to + k - begin] = at(rows.values, start + k)
     for k in range(last, end):
         scratch[to + k - begin] = 0
-
-
-@inlined_kernel
-def convert_listed(rows, start, count, scratch, to, like):
-    """The listed values of a record, and what is behind them to the end of so many vectors."""
-    together = VECTORS_TOGETHER * len(like)
-    for first in range(0, count, together):
-        for k in range(first, first + together, len(like)):
-            store(load_converted(rows.values, start + k, like), scratch, to + k)

@@ -27,7 +27,6 @@ SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
 EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
 FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the tiles of a grid, stay there too
-VECTORS_TOGETHER = 2  # of listed values that are converted at a time: most records have no more, which is predicted
 TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
 BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many

@@ -73,7 +73,7 @@ class FirstLayer:
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
             ahead = len(present(inputs.dense_forward)) == 0
             if function != 0:
-                call(function, *given, *of_panel, rows.reshape(-1), unit, rows.shape[1], inputs.scratch, ahead)
+                call(function, *given, *of_panel, rows.reshape(-1), unit, rows.shape[1], ahead)
         tiles = np.full((-(-count // lanes), units + 1, lanes), UNTOUCHED, weights.dtype)
         for function in present(inputs.dense_forward):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, units)
@@ -91,7 +91,7 @@ class FirstLayer:
             call(function, *given, *of_weights, dz.reshape(-1), 0, layout.row_widths[1], inputs.scratch)
         for function, unit in zip(present(inputs.update), layout.panel_units, strict=self.rows.records > 0):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], inputs.scratch)
+            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1])
 
     def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""

@@ -36,6 +36,7 @@ from fastfnn.kernels.simd import (
     repeat,
     splat,
     splat_grid,
+    splat_lane,
     sqrt,
     store,
     store_grid,
@@ -186,8 +187,9 @@ def of_scalars(x, small, out):
     store(splat(at(small, 3), like), out, 2 * len(like))
     store(narrow(load(x, 3, like), half), out, 3 * len(like))
     store(narrow(load(x, 5, like), quarter), out, 4 * len(like))
-    out[5 * len(like)] = first_lane(load(x, 7, like))
-    out[5 * len(like) + 1] = at(x, 2)
+    store(splat_lane(load(x, 5, quarter), 1, like), out, 5 * len(like))
+    out[6 * len(like)] = first_lane(load(x, 7, like))
+    out[6 * len(like) + 1] = at(x, 2)
     return len(like), len(half), len(quarter), len(zeros_of(like, 4)), zeros(x, 0) is None
 
 
@@ -287,7 +289,7 @@ def run_probes() -> Outputs:
                 places = np.resize(floats(dtype, seed=1), (2, 12 * lanes))
                 of_places(x, *places, lanes + gap)
                 outputs[f"places with gaps of {gap} {dtype}"] = places
-            outputs[f"scalars {dtype}"] = np.zeros(6 * lanes, dtype)
+            outputs[f"scalars {dtype}"] = np.zeros(7 * lanes, dtype)
             of_scalars(normal(3 * lanes, dtype), np.arange(200, 210, dtype=np.uint8), outputs[f"scalars {dtype}"])
     out = np.empty(9 * SIZE, np.uint32)
     of_words(words(seed=0), words(seed=1), out)

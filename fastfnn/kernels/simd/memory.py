@@ -178,6 +178,18 @@ def narrow(typing_context: Any, vector: Any, like: Any) -> Any:
     return like(vector, like), codegen
 
 
+@operation(lambda vector, number, like: np.full(len(like), vector[number]), prefer_literal=True)
+def splat_lane(typing_context: Any, vector: Any, number: Any, like: Any) -> Any:
+    """A vector whose lanes are all the lane of this number, a literal, of another vector."""
+    if not isinstance(number, types.IntegerLiteral):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return shuffled(builder, arguments[0], arguments[0], [number.literal_value] * like.lanes)
+
+    return like(vector, number, like), codegen
+
+
 @operation(lambda array, offset: None)
 def prefetch(typing_context: Any, array: Any, offset: Any) -> Any:
     """Asks for the cache line of array[offset]; harmless outside the array."""
