@@ -127,7 +127,7 @@ def make_rows(features: Any, order: FeatureOrder, dtype: str) -> Rows:
         return _records_of_csr(features, order, dtype) if compressed else _records_of_matrix(features, order, dtype)
     matrix = features.toarray(order="C") if compressed else features
     values = _values_of_matrix(matrix, dtype)
-    return Rows(np.empty(0, np.uint32), np.empty(0, np.uint16), values, n_features, 0, _stride(n_features))
+    return Rows(np.empty(0, np.uint32), np.empty(0, np.uint16), values, n_features, 0)
 
 
 def _values_of_matrix(matrix: Array, dtype: str) -> Array:
@@ -157,11 +157,6 @@ def _value_dtype(stored: Any, dtype: str) -> np.dtype[Any]:
     return np.dtype(np.uint8) if stored == np.uint8 else np.dtype(dtype)
 
 
-def _stride(values: int) -> int:
-    """Room for a converted row: whole vectors, and one more, so that rows do not fall on the same lines of a cache."""
-    return int(round_up(values, FEATURES_PER_VECTOR)) + FEATURES_PER_VECTOR
-
-
 def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any]) -> Rows:
     """Records with room for `counts` listed values a row, all zeros, each from a cache line on."""
     n_features = len(order.features)
@@ -173,20 +168,11 @@ def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any
     total = int(ends[-1]) if len(ends) else 0
     if total // BYTES_PER_LINE > MOST_LINES:
         raise DataError(f"features: expected rows of at most {MOST_LINES:,} cache lines in all, found {total:,} bytes")
-    # Values may be read on to the end of a vector of the network's dtype.
-    memory = aligned_zeros(total + 2 * VECTOR_BYTES, np.uint8)
+    memory = aligned_zeros(total, np.uint8)
     entries = np.empty((len(counts), 2), np.uint32)
     entries[:, 0] = (ends - round_up(sizes, BYTES_PER_LINE)) // BYTES_PER_LINE
     entries[:, 1] = filled
-    longest = max(order.dense, int(filled.max(initial=0)))
-    return Rows(
-        entries.reshape(-1),
-        memory.view(column_dtype),
-        memory.view(value_dtype),
-        order.dense,
-        1,
-        _stride(longest),
-    )
+    return Rows(entries.reshape(-1), memory.view(column_dtype), memory.view(value_dtype), order.dense, 1)
 
 
 def _records_of_matrix(features: Array, order: FeatureOrder, dtype: str) -> Rows:

@@ -67,7 +67,7 @@ class FirstLayer(NamedTuple):
         of_sum = (*OF_SHARE, *of_weights, *of_outputs)
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
-            of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD, WORD)
+            of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD)
             given = (*of_rows, *OF_EXAMPLES, *kinds)
             return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 

@@ -12,7 +12,7 @@ from fastfnn.kernels.structures import TILES_TOGETHER
 def rows_and_examples(inputs, order, end, position, count):
     """What every function of the first layer is given first."""
     rows = inputs.rows
-    return rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], address(order), end, position, count
+    return rows[0], rows[1], rows[2], rows[3], rows[4], address(order), end, position, count
 
 
 @inlined_kernel

@@ -41,11 +41,11 @@ def make_dense_forward(by_feature: int) -> Function:
 
     # fmt: off
     def dense_forward(
-        entries, columns, values, dense, records, stride, order, n, first, count,
+        entries, columns, values, dense, records, order, n, first, count,
         weights, weights_at, weights_stride, units, z, z_at, z_tile, ahead, scratch, starts,
     ):
         # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
+        rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
         matrix = DenseWeights(weights, weights_at, weights_stride, units)
         outputs, like = Outputs(z, z_at, z_tile), zeros(scratch, VECTOR_BYTES)
@@ -59,12 +59,12 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
 
     # fmt: off
     def dense_update(
-        entries, columns, values, dense, records, stride, order, n, first, count,
+        entries, columns, values, dense, records, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride,
         target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch,
     ):
         # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
+        rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
         share = Share(feature_begin, feature_end, cuts, cuts_stride)
         matrix = DenseWeights(target, target_at, target_stride, units)
@@ -82,11 +82,11 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
 
     # fmt: off
     def forward(
-        entries, columns, values, dense, records, stride, order, n, first, count,
+        entries, columns, values, dense, records, order, n, first, count,
         weights, main_at, main_stride, tail_at, z, z_at, z_stride, ahead,
     ):
         # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
+        rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
         panel = Panel(weights, main_at, main_stride, tail_at)
         outputs = Outputs(z, z_at, z_stride)
@@ -102,12 +102,12 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
 
     # fmt: off
     def update(
-        entries, columns, values, dense, records, stride, order, n, first, count,
+        entries, columns, values, dense, records, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride,
         target, main_at, main_stride, tail_at, dz, dz_at, dz_stride,
     ):
         # fmt: on
-        rows = Rows(entries, columns, values, dense, records, stride)
+        rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
         share = Share(feature_begin, feature_end, cuts, cuts_stride)
         panel = Panel(target, main_at, main_stride, tail_at)

@@ -70,7 +70,7 @@ def gradients_of_outputs(
     Threads divide the groups of blocks of the batch. With batch norm they divide the first layer's outputs only, and
     the rest, which depends on all examples of a block, is left to one.
     """
-    blocks, groups = (count + layout.block - 1) // layout.block, updates.groups_of(count, layout)
+    blocks, groups = updates.blocks_of(count, layout), updates.groups_of(count, layout)
     first_group, behind = own(part, groups)
     first_of_batch, last = first_group * blocks // groups * layout.block, behind * blocks // groups - 1
     normalised = settings.batchnorm != BATCHNORM_OFF

@@ -51,7 +51,6 @@ class Rows(NamedTuple):
     values: NDArray[Any]  # the records, or the matrix, as uint8, float32 or float64
     dense: int
     records: int  # 0 or 1
-    stride: int  # room that a row needs in the scratch memory: most values of either group, to whole vectors
 
 
 class Share(NamedTuple):

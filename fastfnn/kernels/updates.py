@@ -12,6 +12,12 @@ ROWS_TOGETHER = 120  # of later weights, whose gradient is used while it is in t
 
 
 @inlined_kernel
+def blocks_of(count, layout):
+    """How many blocks a batch has."""
+    return (count + layout.block - 1) // layout.block
+
+
+@inlined_kernel
 def partial_gradients(block, number, layout, buffers, like):
     """The gradients of narrow layers' weights and of all biases over one block, while it is in the nearest cache."""
     tiles, partials = passes.tiles_of(block, like), buffers.partials
@@ -77,7 +83,7 @@ def update_later_weights(optimizer, part, count, tiles, layout, buffers, setting
 
     A few rows at a time, whose gradient stays in the second-level cache from its first sum to its use.
     """
-    numbers, blocks = part.rows.numbers, (count + layout.block - 1) // layout.block
+    numbers, blocks = part.rows.numbers, blocks_of(count, layout)
     for i in range(part.rows.size):
         layer, last_row = numbers[3 * i], numbers[3 * i + 2]
         width, weights_at = layout.row_widths[layer], layout.weights[layer - 1]
@@ -95,7 +101,7 @@ def update_later_weights(optimizer, part, count, tiles, layout, buffers, setting
 @inlined_kernel
 def bias_gradients(count, layout, buffers, like):
     """Gradients of all biases."""
-    blocks = (count + layout.block - 1) // layout.block
+    blocks = blocks_of(count, layout)
     for layer in range(layout.depth):
         begin, size = layout.partial_biases[layer], layout.units[layer + 1]
         sum_partials(buffers, begin, layout.biases[layer], size, blocks, layout.partial_size, like)
@@ -119,7 +125,7 @@ def optimise(optimizer, ranges, buffers, settings, rate, decay, step, like):
 @inlined_kernel
 def groups_of(count, layout):
     """In how many groups of blocks a batch is divided among threads; more of them cost more additions."""
-    blocks = (count + layout.block - 1) // layout.block
+    blocks = blocks_of(count, layout)
     return min(blocks, max(2, blocks // 2), MOST_GROUPS) if layout.first_layer_by_groups else blocks
 
 

@@ -101,8 +101,9 @@ def test_float32(options: dict[str, Any], kind: str) -> None:
     check(dataset(mixed_matrix(40, 30)), input=kind, dtype="float32", **options)
 
 
-# Widths of float64 first layers: tails of 2 and 4, panels of 1, 2 and 4 vectors of 8 with and without a tail.
-HIDDEN = [(), (2,), (10,), (34, 3), (60,), (4, 6, 2, 5)]
+# Widths of float64 first layers: tails of 2 and 4, panels of 1, 2 and 4 vectors of 8 with and without a tail, and one
+# whose weights of dense features lie feature by feature.
+HIDDEN = [(), (2,), (10,), (34, 3), (60,), (64,), (4, 6, 2, 5)]
 
 
 @each_kind
