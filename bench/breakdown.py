@@ -40,7 +40,7 @@ LISTED_FORWARD, DENSE_FORWARD = "listed features, forward", "dense features, for
 LISTED_UPDATE, DENSE_UPDATE = "listed features, update", "dense features, update"
 READING = "reading the rows, and nothing else"
 STAGES = (OTHERS, LISTED_FORWARD, DENSE_FORWARD, LISTED_UPDATE, DENSE_UPDATE)
-OF_RECORDS = (LISTED_FORWARD, LISTED_UPDATE)
+OF_RECORDS, OF_DENSE = (LISTED_FORWARD, LISTED_UPDATE), (DENSE_FORWARD, DENSE_UPDATE)
 
 
 class Staged:
@@ -57,8 +57,9 @@ class Staged:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Those that there are for the rows: a matrix lists nothing."""
-        return tuple(stage for stage in STAGES if self.rows.records or stage not in OF_RECORDS)
+        """Those that there are for the rows: a matrix lists nothing, and records may have listed features alone."""
+        missing = (() if self.rows.records else OF_RECORDS) + (() if self.rows.dense else OF_DENSE)
+        return tuple(stage for stage in STAGES if stage not in missing)
 
     def timer(self, stage: str) -> Callable[[], float]:
         """Times an epoch up to a stage."""
@@ -90,7 +91,7 @@ def multiply_adds(staged: Staged, data: Dataset, config: TrainingConfig) -> dict
     """Of each part of the first layer in an epoch; listed features are those that are not zero, and what fills up."""
     units, rows, indices = config.hidden[0], staged.rows, data.train.indices
     dense = units * len(indices) * rows.dense
-    works = {DENSE_FORWARD: dense, DENSE_UPDATE: dense}
+    works = dict.fromkeys(OF_DENSE, dense)
     if rows.records:
         works |= dict.fromkeys(OF_RECORDS, units * int(rows.entries[1::2][indices].sum()))
     return works

@@ -102,7 +102,8 @@ def chosen(
     fastfnn is always timed on one thread, and first, since its process measures the rates of the core. `available` is
     the memory for the rows of all of them, in bytes.
     """
-    unavailable = {name: "not installed" for name in names if versions[RIVALS[name].package] is None}
+    others = (name for name in names if name != OURS)  # it is here, installed or not
+    unavailable = {name: "not installed" for name in others if versions[RIVALS[name].package] is None}
     pairs = [
         (name, count)
         for count in dict.fromkeys([1, *threads])

@@ -133,6 +133,10 @@ def test_a_peer_that_is_not_installed_is_said_to_be(data: Dataset) -> None:
     assert unavailable == {"torch": "not installed", "torch-compile": "not installed"}
 
 
+def test_fastfnn_is_timed_from_its_sources_too(data: Dataset) -> None:
+    assert peers.chosen([OURS], {"fastfnn": None}, [1], data, math.inf) == ([(OURS, 1)], {})
+
+
 def test_versions_of_packages_that_are_there_and_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = RIVALS["jax"].__class__("a-package-of-nobody", "nowhere:Peer", "dense")
     monkeypatch.setitem(RIVALS, "jax", nobody)

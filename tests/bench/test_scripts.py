@@ -141,6 +141,12 @@ def test_rows_of_floats_have_no_listed_features(folder: Path) -> None:
     assert f"### {found['settings']['network']}, rows of floats\n" in (folder / "README.md").read_text()
 
 
+def test_listed_features_alone_have_no_parts_of_dense_ones() -> None:
+    data = Dataset.from_arrays(mixed_matrix(64), np.arange(64) % 4, validation=0)
+    staged = breakdown.Staged(data, TrainingConfig(batch_size=16, learning_rate=1e-3, input="sparse"))
+    assert staged.stages == (breakdown.OTHERS, breakdown.LISTED_FORWARD, breakdown.LISTED_UPDATE)
+
+
 def test_parts_that_are_left_out_leave_the_weights_alone() -> None:
     """By them it is seen that a stage does what it says."""
     data = Dataset.from_arrays(mixed_matrix(64), np.arange(64) % 4, validation=0)
