@@ -168,8 +168,8 @@ def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like
         return
     for begin in range(0, examples.size, lanes):
         coming = ahead + begin
-        if not rows.records and begin + lanes < examples.size:
-            coming = examples.first + begin + lanes
+        if not rows.records:  # nothing reads these rows before they are multiplied
+            coming = examples.first + begin + lanes if begin + lanes < examples.size else ahead
         grids = repeat(most, 1), repeat(few, 1), repeat(one, 1)
         forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
 
