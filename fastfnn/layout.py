@@ -116,8 +116,8 @@ def _parameter_offsets(
     memory = Allocator(lanes)
     by_feature = pays_by_feature(sizes[1], lanes)
     padded = round_up(dense_features, FEATURES_PER_VECTOR)
-    dense_stride = row_widths[1] if by_feature else sizes[1] * lanes
-    dense_weights = memory.take(padded * (row_widths[1] if by_feature else sizes[1]))
+    of_feature = row_widths[1] if by_feature else sizes[1]
+    dense_weights = memory.take(padded * of_feature)
     # One more fills records up; narrow weights of four features are whole vectors.
     listed = round_up(sizes[0] - dense_features + 1, 4)
     weights = [memory.take(listed * main_width)]
@@ -128,7 +128,7 @@ def _parameter_offsets(
     return {
         "dense_features": padded,
         "dense_weights": dense_weights,
-        "dense_stride": dense_stride,
+        "dense_stride": of_feature if by_feature else of_feature * lanes,
         "dense_by_feature": by_feature,
         "weights": _integers(weights),
         "tail_weights": tail_weights,

@@ -29,8 +29,8 @@ from fastfnn.kernels.simd import (
     transpose,
     where,
 )
+from fastfnn.kernels.structures import TILES_TOGETHER
 
-GRID_TILES = 4 if ROOMY else 1
 GRID_VECTORS = 4 if ROOMY else 1
 TERMS_PER_PASS = 128  # of a product, so that what it reads of a few tiles stays in the nearest cache
 
@@ -94,9 +94,9 @@ def multiply(product, tiles, like):
     five, one = repeat(like, 5), repeat(like, 1)
     for first in range(0, product.n_in, TERMS_PER_PASS):
         tile = 0
-        while tiles - tile >= GRID_TILES:
-            multiply_tiles(product, tile, first, repeat(five, GRID_TILES), repeat(one, GRID_TILES))
-            tile += GRID_TILES
+        while tiles - tile >= TILES_TOGETHER:
+            multiply_tiles(product, tile, first, repeat(five, TILES_TOGETHER), repeat(one, TILES_TOGETHER))
+            tile += TILES_TOGETHER
         while tile < tiles:
             multiply_tiles(product, tile, first, repeat(five, 1), repeat(one, 1))
             tile += 1

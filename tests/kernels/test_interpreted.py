@@ -17,7 +17,8 @@ from fastfnn import reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import Share
+from fastfnn.kernels import Share, dense_features
+from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.parameters import Parameters
 from fastfnn.rows import densities, order_by_density, order_of_features
 from fastfnn.stretch import Stretch
@@ -142,6 +143,37 @@ def test_many_features() -> None:
     X = np.zeros((12, 70_000), np.float32)
     X[np.arange(12), np.linspace(0, 69_999, 12).astype(int)] = 1
     check(dataset(csr_matrix(X)), hidden=(2,), epochs=1, tolerance=1e-10)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
+@pytest.mark.parametrize(
+    ("stored", "batch_size"), [("float32", 16), ("float32", 75), ("float32", 300), ("uint8", 16), ("uint8", 128)]
+)
+def test_rows_of_a_matrix_are_asked_for_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, stored: str, batch_size: int
+) -> None:
+    """All but those that a call begins with: within groups of tiles, from one to the next, over blocks and batches.
+
+    Of bytes, where a group that is not complete asks for no more than its own size, only with complete ones before the
+    last.
+    """
+    data = dataset(mixed_matrix(300, 20).astype(stored))
+    asked: set[int] = set()
+    late: list[set[int]] = []
+    find_rows = dense_features.find_rows
+
+    def reading(rows: Any, examples: Any, begin: int, count: int, starts: Any) -> None:
+        find_rows(rows, examples, begin, count, starts)
+        late.append({int(start) // rows.dense for start in starts[:count]} - asked)
+
+    monkeypatch.setattr(dense_features, "prefetch", lambda values, offset: asked.add(int(offset) // 20))
+    monkeypatch.setattr(dense_features, "find_rows", reading)
+    config = TrainingConfig(hidden=(3,), batch_size=batch_size, input="dense")
+    steps = config.steps_per_epoch(len(data.train))
+    order = np.random.default_rng(3).permutation(data.train.indices)
+    KernelEngine(data, config).run(Stretch(order, 0, steps, 0, np.full(steps, 1e-3), np.zeros(1, np.uint32)))
+    assert late[0]
+    assert not any(late[1:])
 
 
 @pytest.mark.parametrize("units", [4, 21])

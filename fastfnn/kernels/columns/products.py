@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.hidden import GRID_TILES
 from fastfnn.kernels.offsets import clamped, shifted
 from fastfnn.kernels.simd import (
     at,
@@ -21,6 +20,7 @@ from fastfnn.kernels.simd import (
     store_totals,
     zeros_of,
 )
+from fastfnn.kernels.structures import TILES_TOGETHER
 
 
 class Product(NamedTuple):
@@ -78,9 +78,9 @@ def product_columns(product, example, five, one):
 def multiply(product, like):
     """Computes a product; examples that do not fill a vector are computed one by one."""
     five, one = repeat(like, 5), repeat(like, 1)
-    example, wide = 0, GRID_TILES * len(like)
+    example, wide = 0, TILES_TOGETHER * len(like)
     while product.examples - example >= wide:
-        product_columns(product, example, repeat(five, GRID_TILES), repeat(one, GRID_TILES))
+        product_columns(product, example, repeat(five, TILES_TOGETHER), repeat(one, TILES_TOGETHER))
         example += wide
     while product.examples - example >= len(like):
         product_columns(product, example, repeat(five, 1), repeat(one, 1))
