@@ -18,7 +18,7 @@ from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.routines import Words
 from fastfnn.packing import MOMENTS, PackedNetwork, settings_of
 from fastfnn.parameters import Parameters, initialise
-from fastfnn.rows import densities_in_order, order_of_features, rows_of_split, whole_share
+from fastfnn.rows import cost_of_nonzero, densities_in_order, order_of_features, rows_of_split, whole_share
 from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, dissolve, make_parts, run_together, threads_that_pay
 from fastfnn.warmup import load_all
@@ -61,7 +61,8 @@ class KernelEngine:
         self.data, self.config = data, config
         started = time.perf_counter()
         splits = [split for split in (data.train, data.validation, data.test) if split]
-        order = order_of_features(data, config.input)
+        first_units = (*config.hidden, data.n_classes)[0]
+        order = order_of_features(data, config.input, cost_of_nonzero(first_units, config.dtype))
         rows = {id(split): rows_of_split(data, split, order, config.dtype) for split in splits}
         self.load_seconds = time.perf_counter() - started
         parameters = parameters or initialise(config, data.n_features, data.n_classes, config.seed)
@@ -116,9 +117,9 @@ class KernelEngine:
         yield kernels.run_steps.key(*given, part, targets, Steps(nothing, 0, 0, 0, np.empty(0), keys))
         for functions in network.functions(self.config, settings).values():
             yield from functions
-        of_training = self.rows[id(self.data.train)]
-        for rows in self.rows.values():
-            for functions in network.first_layer(rows).functions(training=rows is of_training).values():
+        of_training = network.first_layer(self.rows[id(self.data.train)], training=True)
+        for layer in (of_training, *(network.first_layer(rows, training=False) for rows in self.rows.values())):
+            for functions in layer.functions().values():
                 yield from functions
         yield kernels.evaluate.key(*given, targets, keys, nothing)
 

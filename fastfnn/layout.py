@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
 from fastfnn.kernels.memory import round_up
-from fastfnn.kernels.processor import VECTOR_BYTES
+from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
 
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
+EXAMPLES_BY_MATRIX = 32  # of a batch, from which matrix registers pay: weights are written anew for every step
+WIDTH_BY_MATRIX = 128  # units of the narrower of two layers, from which they pay for the weights between them
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
 SHORT_ROW = 8  # vectors
 TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
@@ -60,6 +63,12 @@ def panels(main_width: int, tail_width: int, lanes: int) -> list[tuple[int, int,
     return result
 
 
+def layers_by_matrix(sizes: Sequence[int], dtype: str) -> list[bool]:
+    """Whether matrix registers pay for the weights before each layer: of the first one, for its dense features."""
+    pays = [False, True, *(min(pair) >= WIDTH_BY_MATRIX for pair in pairwise(sizes[1:]))]
+    return [MATRICES and dtype == "float32" and layer for layer in pays]
+
+
 class Allocator:
     """Hands out offsets that begin at whole vectors."""
 
@@ -89,6 +98,9 @@ def make_layout(
     by_rows = [n > 0 and (n == 1 or h >= lanes or tiles <= TILES_BY_ROWS) for n, h in enumerate(sizes)]
     panel_units = [unit for _, _, unit in panels(main_width, tail_width, lanes)]
     first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
+    by_matrix = layers_by_matrix(sizes, dtype)
+    by_feature = not by_matrix[1] and pays_by_feature(sizes[1], lanes)
+    by_groups = not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_GROUPS
     running, n_running = _running_offsets(normalised, lanes)
     workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)
     layout = Layout(
@@ -100,8 +112,12 @@ def make_layout(
         panels=len(panel_units),
         panel_units=_integers(panel_units),
         block=block,
-        first_layer_by_groups=not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_GROUPS,
-        **_parameter_offsets(sizes, dense_features, row_widths, normalised, lanes),
+        first_layer_by_blocks=by_groups or batch_size <= min(block, EVALUATION_BLOCK),
+        first_layer_by_groups=by_groups,
+        dense_by_feature=by_feature,
+        by_matrix=_integers(by_matrix),
+        trains_by_matrix=batch_size == 0 or batch_size >= EXAMPLES_BY_MATRIX,
+        **_parameter_offsets(sizes, dense_features, row_widths, normalised, lanes, by_feature=by_feature),
         **_partial_offsets(sizes, row_widths, by_rows, lanes),
         **running,
         **workspace,
@@ -110,11 +126,16 @@ def make_layout(
 
 
 def _parameter_offsets(
-    sizes: Sequence[int], dense_features: int, row_widths: list[int], normalised: list[int], lanes: int
+    sizes: Sequence[int],
+    dense_features: int,
+    row_widths: list[int],
+    normalised: list[int],
+    lanes: int,
+    *,
+    by_feature: bool,
 ) -> dict[str, Any]:
     main_width, tail_width = first_layer_widths(sizes[1], lanes)
     memory = Allocator(lanes)
-    by_feature = pays_by_feature(sizes[1], lanes)
     padded = round_up(dense_features, FEATURES_PER_VECTOR)
     of_feature = row_widths[1] if by_feature else sizes[1]
     dense_weights = memory.take(padded * of_feature)
@@ -129,7 +150,6 @@ def _parameter_offsets(
         "dense_features": padded,
         "dense_weights": dense_weights,
         "dense_stride": of_feature if by_feature else of_feature * lanes,
-        "dense_by_feature": by_feature,
         "weights": _integers(weights),
         "tail_weights": tail_weights,
         "first_layer_size": first_layer_size,

@@ -15,7 +15,7 @@ from fastfnn import kernels
 from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Buffers, FirstLayer, Inputs, Layout, Rows, Settings, Share
 from fastfnn.kernels.machine_code import Key
-from fastfnn.kernels.memory import aligned_zeros
+from fastfnn.kernels.memory import aligned_zeros, room_for_squares
 from fastfnn.kernels.routines import addresses
 from fastfnn.kernels.structures import (
     ADAM,
@@ -91,6 +91,7 @@ class PackedNetwork:
             losses=np.zeros(tiles),
             correct=np.zeros(tiles, np.int64),
             scratch=self._scratch(),
+            squares=self._squares(),
             counters=np.zeros(lanes, np.uint32),
             factor=np.ones(1),
         )
@@ -101,9 +102,14 @@ class PackedNetwork:
         lanes = lanes_of(self.dtype)
         return aligned_zeros(lanes * (int(self.layout.row_widths[1]) + 4), self.dtype)
 
+    def _squares(self) -> Array:
+        layers = np.flatnonzero(self.layout.by_matrix)
+        sizes = [room_for_squares(*map(int, self.layout.units[n - 1 : n + 1])) for n in layers if n > 1]
+        return aligned_zeros(max(sizes, default=0), self.dtype)
+
     def bind(self, rows: Rows, share: Share, *, training: bool) -> Inputs:
         """The compiled first layer for rows; `rows` and `share` must outlive it."""
-        return kernels.bind_rows(self.first_layer(rows), rows, share, training=training)
+        return kernels.bind_rows(self.first_layer(rows, training=training), rows, share)
 
     def functions(self, config: NetworkConfig, settings: Settings) -> dict[str, list[Key | None]]:
         """The functions that a configuration asks for, for each field of `Settings` that has some."""
@@ -116,15 +122,16 @@ class PackedNetwork:
         functions = self.functions(config, settings)
         return settings._replace(**{name: addresses(keys) for name, keys in functions.items()})
 
-    def first_layer(self, rows: Rows) -> FirstLayer:
+    def first_layer(self, rows: Rows, *, training: bool) -> FirstLayer:
         """What the first layer's functions depend on."""
         layout = self.layout
         of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
-        return FirstLayer.of(rows, of_layer, self.dtype, by_feature=layout.dense_by_feature)
+        return FirstLayer.of(rows, of_layer, self.dtype, layout, training=training)
 
     def buffers_of_thread(self) -> Buffers:
         """The same memory, but what a thread needs for itself."""
-        return self.buffers._replace(scratch=self._scratch(), counters=np.zeros_like(self.buffers.counters))
+        counters = np.zeros_like(self.buffers.counters)
+        return self.buffers._replace(scratch=self._scratch(), squares=self._squares(), counters=counters)
 
     def _views(self, buffer: Array) -> dict[str, Array]:
         """The trained tensors in a buffer as views of it, but for the first layer's weights, which lie in parts."""
@@ -248,6 +255,7 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
         activation=np.zeros(2, np.int64),
         normalisation=np.zeros(2, np.int64),
         dropout=np.zeros(1, np.int64),
+        matrix=np.zeros(2, np.int64),
         update=np.zeros(1, np.int64),
         batchnorm=BATCHNORM_CODES[options.batchnorm],
         statistics=Statistics(EPSILON, on_deviation=False, unbiased=False, affine=True, unchanged=False),

@@ -13,12 +13,16 @@ from fastfnn.data import Dataset, Features, Split
 from fastfnn.errors import DataError
 from fastfnn.kernels import Rows, Share
 from fastfnn.kernels.memory import aligned_zeros, round_up
-from fastfnn.kernels.processor import VECTOR_BYTES
+from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
 from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
 
 Array = NDArray[Any]
 
 COST_OF_NONZERO = 4.0  # of a listed value, in multiplications of a dense feature; bench/scaling.py measures it
+# The more units, the less a dense feature costs in matrix registers: each unit adds so much to the cost of a listed
+# value, up to a limit.
+COST_BY_MATRIX = 1 / 32
+UNITS_BY_MATRIX = (64, 512)
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
@@ -46,11 +50,23 @@ def identity_order(n_features: int, *, dense: bool) -> FeatureOrder:
     return FeatureOrder(np.arange(n_features, dtype=np.int64), n_features if dense else 0)
 
 
-def order_of_features(data: Dataset, kind: InputKind) -> FeatureOrder:
-    """The order for a data set, made once: as the density of each training feature asks for, unless it is forced."""
+def cost_of_nonzero(units: int, dtype: str) -> float:
+    """What a listed value costs a first layer of so many units, in multiplications of a dense feature."""
+    fewest, most = UNITS_BY_MATRIX
+    by_matrix = MATRICES and dtype == "float32" and units >= fewest
+    return COST_OF_NONZERO + COST_BY_MATRIX * min(units, most) * by_matrix
+
+
+def order_of_features(data: Dataset, kind: InputKind, cost: float = COST_OF_NONZERO) -> FeatureOrder:
+    """The order for a data set, made once: as the density of each training feature asks for, unless it is forced.
+
+    `cost` is that of a listed value, in multiplications of a dense feature.
+    """
     if kind != "auto":
         return identity_order(data.n_features, dense=kind == "dense")
-    order: FeatureOrder = data.derived(("feature order",), lambda: order_by_density(training_densities(data)))
+    order: FeatureOrder = data.derived(
+        ("feature order", cost), lambda: order_by_density(training_densities(data), cost)
+    )
     return order
 
 
@@ -82,11 +98,11 @@ def densities(features: Features) -> Array:
     return fractions
 
 
-def order_by_density(densities: Array) -> FeatureOrder:
+def order_by_density(densities: Array, cost: float = COST_OF_NONZERO) -> FeatureOrder:
     """The order that costs least; within both groups, features stay in their own order."""
     n_features = len(densities)
     descending = np.argsort(-densities, kind="stable")
-    listed = COST_OF_NONZERO * np.append(np.cumsum(densities[descending][::-1])[::-1], 0)
+    listed = cost * np.append(np.cumsum(densities[descending][::-1])[::-1], 0)
     splits = np.arange(0, n_features + 1, FEATURES_PER_VECTOR)
     costs = splits + listed[splits]
     best = int(np.argmin(costs))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastfnn import layout as layout_module
 from fastfnn.config import NetworkConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
 from fastfnn.kernels.memory import aligned_zeros, round_up
@@ -90,10 +91,36 @@ def parameter_pieces(layout: Layout, sizes: list[int], dense: int) -> list[tuple
     ],
 )
 def test_weights_of_dense_features_lie_feature_by_feature_for_many_units(
-    units: int, dtype: str, by_feature: bool
+    monkeypatch: pytest.MonkeyPatch, units: int, dtype: str, by_feature: bool
 ) -> None:
+    """But not where matrix registers multiply them."""
+    monkeypatch.setattr(layout_module, "MATRICES", False)
     layout, _, _ = make_layout([784, units, 10], 272, batchnorm=False, dtype=dtype, block=128, batch_size=128)
     assert layout.dense_by_feature == by_feature
+    monkeypatch.setattr(layout_module, "MATRICES", True)
+    layout, _, _ = make_layout([784, units, 10], 272, batchnorm=False, dtype=dtype, block=128, batch_size=128)
+    assert layout.dense_by_feature == (by_feature and dtype == "float64")
+
+
+@pytest.mark.parametrize(
+    ("matrices", "dtype", "batch_size", "expected", "trains"),
+    [
+        (True, "float32", 32, [0, 1, 1, 0, 0], True),
+        (True, "float32", 31, [0, 1, 1, 0, 0], False),
+        (True, "float32", 0, [0, 1, 1, 0, 0], True),
+        (True, "float64", 32, [0, 0, 0, 0, 0], True),
+        (False, "float32", 32, [0, 0, 0, 0, 0], True),
+    ],
+)
+def test_which_layers_use_matrix_registers(
+    monkeypatch: pytest.MonkeyPatch, matrices: bool, dtype: str, batch_size: int, expected: list[int], trains: bool
+) -> None:
+    """The first one, and those between 128 units and more; in training, of batches that are worth it."""
+    monkeypatch.setattr(layout_module, "MATRICES", matrices)
+    sizes = [784, 300, 128, 127, 10]
+    layout, _, _ = make_layout(sizes, 272, batchnorm=False, dtype=dtype, block=128, batch_size=batch_size)
+    assert layout.by_matrix.tolist() == expected
+    assert layout.trains_by_matrix == trains
 
 
 def workspace_pieces(layout: Layout, batchnorm: bool, lanes: int, batch_size: int) -> list[tuple[int, int]]:

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastfnn.kernels.machine_code import Key
-from fastfnn.kernels.memory import aligned_zeros
+from fastfnn.kernels.memory import aligned_zeros, room_for_squares
 from fastfnn.kernels.processor import INTERPRETED, VECTOR_BYTES
 from fastfnn.kernels.routines import addresses, by_words
 from fastfnn.kernels.structures import (
     BATCHNORM_OFF,
     EXAMPLES_PER_PASS,
+    EXAMPLES_TOGETHER,
     FEATURES_TOGETHER,
     RELU,
     TILES_TOGETHER,
@@ -32,6 +33,7 @@ from fastfnn.kernels.structures import (
     Share,
 )
 
+UNITS_BY_MATRIX = 64  # from which matrix registers pay for small batches too, and for floats, which take three parts
 WORD, REAL = "int64", "float64"
 OF_EXAMPLES = (f"*{WORD}", WORD, WORD, WORD)
 OF_SHARE = (WORD, WORD, "*int32", WORD)
@@ -47,24 +49,39 @@ class FirstLayer(NamedTuple):
     records: bool
     panels: tuple[tuple[int, int], ...]  # units in wide vectors, and in a narrow one
     by_feature: bool  # `Layout.dense_by_feature`
+    by_matrix: bool  # whether dense features are multiplied in matrix registers
+    training: bool  # else there are no updates
 
     @classmethod
-    def of(cls, rows: Rows, panels: Sequence[tuple[int, int, int]], dtype: str, *, by_feature: bool) -> FirstLayer:
+    def of(
+        cls, rows: Rows, panels: Sequence[tuple[int, int, int]], dtype: str, layout: Layout, *, training: bool
+    ) -> FirstLayer:
         """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit."""
         sizes = tuple((main, tail) for main, tail, _ in panels)
         kinds = rows.columns.dtype.name, rows.values.dtype.name
-        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, by_feature)
+        wide = bool(layout.units[1] >= UNITS_BY_MATRIX)
+        by_matrix = wide or (kinds[1] == "uint8" and (layout.trains_by_matrix or not training))
+        by = layout.dense_by_feature, bool(layout.by_matrix[1]) and by_matrix
+        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, training)
 
-    def functions(self, *, training: bool) -> dict[str, list[Key | None]]:
-        """The functions for each field of `Inputs`; updates only for training."""
+    def functions(self) -> dict[str, list[Key | None]]:
+        """The functions for each field of `Inputs`."""
         itemsize = np.dtype(self.dtype).itemsize
         features, units = (0, VECTOR_BYTES) if self.by_feature else (VECTOR_BYTES, 0)
         direct = VECTOR_BYTES if self.values == self.dtype and not self.by_feature else 0
         panels = [(main * itemsize, tail * itemsize) for main, tail in self.panels]
         reals = f"*{self.dtype}"
         of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
-        of_product = (*of_weights, *of_outputs, WORD, reals, f"*{WORD}")
+        of_product = (*of_weights, *of_outputs, WORD)
         of_sum = (*OF_SHARE, *of_weights, *of_outputs)
+        of_memory = (reals, f"*{WORD}")
+        of_bytes: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0,)]
+
+        kind = "dense"
+        of_forward: list[tuple[int, ...]] = [(int(self.by_feature),)]
+        of_update: list[tuple[int, ...]] = [(features, units, direct)]
+        if self.by_matrix:
+            kind, of_forward, of_update = "matrix", of_bytes, of_bytes
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
             of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD)
@@ -72,22 +89,23 @@ class FirstLayer(NamedTuple):
             return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 
         return {
-            "dense_forward": keys("make_dense_forward", [(int(self.by_feature),)], of_product, self.dense),
-            "dense_update": keys(
-                "make_dense_update", [(features, units, direct)], (*of_sum, reals), training and self.dense
-            ),
-            "forward": keys("make_forward", panels, (*of_weights, *of_outputs, WORD), self.records),
-            "update": keys("make_update", panels, of_sum, training and self.records),
+            "dense_forward": keys(f"make_{kind}_forward", of_forward, (*of_product, *of_memory), self.dense),
+            "dense_update": keys(f"make_{kind}_update", of_update, (*of_sum, *of_memory), self.training and self.dense),
+            "forward": keys("make_forward", panels, (*of_weights, *of_outputs, WORD, WORD), self.records),
+            "update": keys("make_update", panels, (*of_sum, WORD, WORD), self.training and self.records),
         }
 
 
-def bind_rows(layer: FirstLayer, rows: Rows, share: Share, *, training: bool) -> Inputs:
+def bind_rows(layer: FirstLayer, rows: Rows, share: Share) -> Inputs:
     """What the steps need of the first layer; `rows` and `share` must outlive it."""
     lanes = VECTOR_BYTES // np.dtype(layer.dtype).itemsize
-    functions = {name: addresses(keys) for name, keys in layer.functions(training=training).items()}
+    functions = {name: addresses(keys) for name, keys in layer.functions().items()}
     of_tiles = (TILES_TOGETHER + 1) * lanes * FEATURES_TOGETHER  # and a spare one
-    scratch = aligned_zeros(max(of_tiles, EXAMPLES_PER_PASS * FEATURES_TOGETHER), layer.dtype)
-    starts = np.zeros(TILES_TOGETHER * lanes, np.int64)
+    size = max(of_tiles, EXAMPLES_PER_PASS * FEATURES_TOGETHER)
+    if layer.by_matrix:
+        size = room_for_squares(rows.dense, sum(main + tail for main, tail in layer.panels))
+    scratch = aligned_zeros(size, layer.dtype)
+    starts = np.zeros(EXAMPLES_TOGETHER, np.int64)
     return Inputs(rows=_words(rows), share=_words(share), **functions, scratch=scratch, starts=starts)
 
 
@@ -100,7 +118,9 @@ def functions_of_settings(
     of_update = (by_words(*words, *unbound(dtype)), *OF_EXAMPLES, WORD, REAL, REAL, WORD)
     normalised, dropped = settings.batchnorm != BATCHNORM_OFF, bool(settings.dropout_thresholds.any())
     of_vectors = (f"*{dtype}", WORD, WORD)
-    own = activation != RELU
+    own, by_matrix = activation != RELU, bool(layout.by_matrix[2:].any())
+    of_product = (*of_vectors, WORD, f"*{dtype}", *[WORD] * 8, f"*{dtype}")
+    of_gradient = (*of_vectors, *[WORD] * 5, f"*{dtype}", WORD, WORD, WORD, f"*{dtype}")
 
     def key(name: str, kinds: tuple[Any, ...], *constants: int, needed: bool) -> Key | None:
         return Key(f"makers.{name}", constants, kinds) if needed else None
@@ -113,6 +133,10 @@ def functions_of_settings(
         "normalisation": [
             key("make_normalise", of_layer, needed=normalised),
             key("make_normalise_backward", (*of_layer, WORD), needed=normalised and settings.training),
+        ],
+        "matrix": [
+            key("make_matrix_product", of_product, needed=by_matrix),
+            key("make_matrix_gradient", of_gradient, needed=by_matrix and settings.training),
         ],
         "dropout": [key("make_drop", (*of_layer, WORD, "*uint32"), needed=settings.training and dropped)],
         "update": [key("make_update_step", of_update, settings.optimizer, needed=settings.training)],

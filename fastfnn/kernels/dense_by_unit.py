@@ -10,13 +10,12 @@ full, are converted to scratch memory first. Blocks of sums stay in registers.
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.rows import convert_dense, row_start
+from fastfnn.kernels.rows import MANY_EXAMPLES, convert_dense, row_start
 from fastfnn.kernels.simd import ROOMY, add_grid, at, fma_grid, itemsize, load_converted, prefetch, repeat, store
 from fastfnn.kernels.structures import BYTES_PER_LINE, EXAMPLES_PER_PASS, Examples, Outputs
 
 WIDE_VECTORS = 4 if ROOMY else 1  # of features, whose sums for five units stay in registers
 UNITS_OF_VECTOR = 10 if ROOMY else 5  # whose sums for one vector do
-MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
 
 
 @inlined_kernel

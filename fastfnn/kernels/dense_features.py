@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fastfnn.kernels import dense_by_feature, dense_by_unit
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.rows import convert_dense, prefetch_row, row_start
+from fastfnn.kernels.rows import convert_dense, row_start
 from fastfnn.kernels.simd import (
     COLUMNS_TOGETHER,
     ROOMY,
@@ -27,7 +27,7 @@ from fastfnn.kernels.simd import (
     transpose,
     transpose_rows,
 )
-from fastfnn.kernels.structures import FEATURES_TOGETHER, TILES_TOGETHER, Outputs
+from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, TILES_TOGETHER, Outputs
 
 UNITS_OF_TILES = 5  # whose sums for as many tiles stay in registers
 UNITS_OF_TILE = 20 if ROOMY else 5
@@ -42,17 +42,12 @@ def find_rows(rows, examples, begin, count, starts):
 
 
 @kernel
-def prefetch_part(rows, examples, position, feature, lanes):
-    """Asks for a part of the rows of a tile that comes later, whenever so many features of one of now are written.
+def prefetch_line(rows, examples, position, feature, lanes):
+    """Asks for a cache line of each row of a tile that comes later, where nothing has read these rows before.
 
-    All at once, they would keep the rows of now waiting: of records some at a time, of a matrix, whose rows are long,
-    a cache line of each.
+    All lines at once would keep the rows of now waiting. Records come with their listed features.
     """
-    part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
-    if rows.records:
-        for i in range(part * lanes // parts, (part + 1) * lanes // parts):
-            prefetch_row(rows, examples.order, position + i, examples.end)
-    else:
+    if not rows.records and feature * itemsize(rows.values) % BYTES_PER_LINE == 0:
         for i in range(position, min(position + lanes, examples.end)):
             prefetch(rows.values, row_start(rows, at(examples.order, i)) + feature)
 
@@ -141,7 +136,7 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
             for feature in range(first, last, COLUMNS_TOGETHER):
                 to = tile * x_tile + (feature - first) * lanes
                 write_features(rows, examples, number, tile, feature, starts, scratch, to, tiles * x_tile, like)
-                prefetch_part(rows, examples, ahead + tile * lanes, feature, lanes)
+                prefetch_line(rows, examples, ahead + tile * lanes, feature, lanes)
         at_first = weights.at + first // lanes * vector_step
         product = Product(
             scratch, x_tile, last - first, weights.values, at_first, weights.units, step, vector_step, unit_step
@@ -151,7 +146,7 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
 
 @kernel
 def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like):
-    """z += x @ weights for at most as many tiles as go together, without scale or biases.
+    """z += x @ weights for some tiles, without scale or biases.
 
     Lanes behind the last example get what it gets. The rows of the examples from the position `ahead` on are prefetched
     meanwhile.
@@ -161,17 +156,19 @@ def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like
     """
     lanes = len(like)
     most, many, few, one = repeat(like, UNITS_OF_TILE), repeat(like, UNITS_OF_TILES), repeat(like, 4), repeat(like, 1)
-    short = by_feature or itemsize(rows.values) == 1
-    if short and examples.size > (TILES_TOGETHER - 1) * lanes:
+    begin, short = 0, by_feature or itemsize(rows.values) == 1
+    while short and examples.size - begin > (TILES_TOGETHER - 1) * lanes:
+        behind = begin + TILES_TOGETHER * lanes
+        coming = examples.first + behind if behind < examples.size else ahead
         grids = repeat(many, TILES_TOGETHER), repeat(few, TILES_TOGETHER), repeat(one, TILES_TOGETHER)
-        forward_tiles(rows, examples, 0, weights, by_feature, z, ahead, starts, scratch, grids)
-        return
-    for begin in range(0, examples.size, lanes):
-        coming = ahead + begin
-        if not rows.records:  # nothing reads these rows before they are multiplied
-            coming = examples.first + begin + lanes if begin + lanes < examples.size else ahead
+        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
+        begin = behind
+    while begin < examples.size:
+        behind = begin + lanes
+        coming = examples.first + behind if behind < examples.size else ahead
         grids = repeat(most, 1), repeat(few, 1), repeat(one, 1)
         forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
+        begin = behind
 
 
 @kernel

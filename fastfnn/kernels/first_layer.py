@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.optimizers import scale
+from fastfnn.kernels.rows import MANY_EXAMPLES, ROWS_AHEAD
 from fastfnn.kernels.simd import address, call_kernel, fma, load, splat, store, transpose
-from fastfnn.kernels.structures import TILES_TOGETHER
+from fastfnn.kernels.structures import EXAMPLES_TOGETHER
 
 
 @inlined_kernel
@@ -16,8 +17,20 @@ def rows_and_examples(inputs, order, end, position, count):
 
 
 @inlined_kernel
-def listed_outputs(inputs, order, end, position, count, layout, buffers, z_at, like):
-    """One tile: z (units, V) in the workspace is the products of the listed features, or zeros where there are none."""
+def turns(inputs, layout):
+    """Into how many parts the rows that come later are divided: the forward pass asks for one, the update for another.
+
+    They arrive while there is something else to do. Without dense features, they are asked for as late as they may be.
+    """
+    return 2 if layout.first_layer_by_blocks and inputs.update[0] != 0 and inputs.dense_forward[0] != 0 else 1
+
+
+@inlined_kernel
+def listed_outputs(inputs, order, end, position, count, distance, layout, buffers, z_at, like):
+    """One tile: z (units, V) in the workspace is the products of the listed features, or zeros where there are none.
+
+    Rows that come so many examples later are prefetched.
+    """
     width, lanes = layout.row_widths[1], len(like)
     if inputs.forward[0] == 0:
         for unit in range(width):
@@ -28,8 +41,8 @@ def listed_outputs(inputs, order, end, position, count, layout, buffers, z_at, l
     for p in range(layout.panels):
         unit = layout.panel_units[p]
         of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-        ahead = p == 0 and inputs.dense_forward[0] == 0
-        call_kernel(inputs.forward[p], (*given, *of_panel, rows, unit, width, ahead))
+        of_outputs = (rows, unit, width, distance if p == 0 else 0, turns(inputs, layout))
+        call_kernel(inputs.forward[p], (*given, *of_panel, *of_outputs))
     for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
         store(like, buffers.scratch, i)
     for unit in range(0, width, lanes):
@@ -55,14 +68,14 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
     A few tiles at a time, whose rows stay near. The examples from the position `ahead` on come after the block.
     """
     lanes, scale = len(like), splat(feature_scale, like)
-    together = TILES_TOGETHER * lanes
-    for begin in range(0, count, together):
-        at, first, n = z_at + begin // lanes * z_tile, position + begin, min(together, count - begin)
+    for begin in range(0, count, EXAMPLES_TOGETHER):
+        at, first, n = z_at + begin // lanes * z_tile, position + begin, min(EXAMPLES_TOGETHER, count - begin)
+        coming = first + n if begin + n < count else ahead
+        distance = coming - first if inputs.dense_forward[0] != 0 else ROWS_AHEAD
         for i in range(0, n, lanes):
-            tile_at = at + i // lanes * z_tile
-            listed_outputs(inputs, order, end, first + i, min(lanes, n - i), layout, buffers, tile_at, like)
+            tile_at, size = at + i // lanes * z_tile, min(lanes, n - i)
+            listed_outputs(inputs, order, end, first + i, size, distance, layout, buffers, tile_at, like)
         if inputs.dense_forward[0] != 0:
-            coming = first + n if begin + n < count else ahead
             add_dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile)
     for tile_at in range(z_at, z_at + (count + lanes - 1) // lanes * z_tile, z_tile):
         for unit in range(layout.units[1]):
@@ -90,10 +103,17 @@ def update(inputs, order, end, position, count, layout, target, target_at, works
     rows_at = layout.rows[1] + first_row * width
     if share[0] < share[1] and inputs.dense_update[0] != 0:
         of_weights = (weights, target_at + layout.dense_weights, layout.dense_stride, layout.units[1])
-        call_kernel(inputs.dense_update[0], (*given, *of_weights, rows, rows_at, width, scratch))
+        memory = (scratch, address(inputs.starts))
+        call_kernel(inputs.dense_update[0], (*given, *of_weights, rows, rows_at, width, *memory))
     if share[3] >= 0 and inputs.update[0] != 0:
+        parts, distance = turns(inputs, layout), 0
+        if parts > 1:
+            distance = count
+        elif share[3] != 0 or count >= MANY_EXAMPLES:  # the forward pass had them too long ago, or in another core
+            distance = ROWS_AHEAD
         for p in range(layout.panels):
             unit = layout.panel_units[p]
             main_at, tail_at = target_at + layout.weights[0] + unit, target_at + layout.tail_weights
             of_panel = (weights, main_at, layout.main_width, tail_at)
-            call_kernel(inputs.update[p], (*given, *of_panel, rows, rows_at + unit, width))
+            of_outputs = (rows, rows_at + unit, width, distance if p == 0 else 0, parts)
+            call_kernel(inputs.update[p], (*given, *of_panel, *of_outputs))

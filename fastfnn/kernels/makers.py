@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastfnn.kernels import activations, batchnorm, dense_features, optimizers, panels, passes, updates
+from fastfnn.kernels import (
+    activations,
+    batchnorm,
+    dense_by_matrix,
+    dense_features,
+    hidden_by_matrix,
+    optimizers,
+    panels,
+    passes,
+    updates,
+)
+from fastfnn.kernels.hidden import Product, WeightGradient
 from fastfnn.kernels.passes import Block
 from fastfnn.kernels.processor import VECTOR_BYTES
 from fastfnn.kernels.simd import by_pointers, zeros, zeros_of
@@ -61,7 +72,7 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
     def dense_update(
         entries, columns, values, dense, records, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride,
-        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch,
+        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch, starts,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -76,6 +87,80 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
     return dense_update
 
 
+def make_matrix_forward(bytes_of_vector: int) -> Function:
+    """`dense_by_matrix.forward`; the size is 0 where values are not bytes."""
+
+    # fmt: off
+    def matrix_forward(
+        entries, columns, values, dense, records, order, n, first, count,
+        weights, weights_at, weights_stride, units, z, z_at, z_tile, ahead, scratch, starts,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records)
+        examples = Examples(order, n, first, count)
+        matrix = DenseWeights(weights, weights_at, weights_stride, units)
+        outputs, like = Outputs(z, z_at, z_tile), zeros(scratch, VECTOR_BYTES)
+        of_bytes = zeros(scratch, bytes_of_vector)
+        dense_by_matrix.forward(rows, examples, matrix, outputs, ahead, starts, scratch, of_bytes, like)
+
+    return matrix_forward
+
+
+def make_matrix_update(bytes_of_vector: int) -> Function:
+    """`dense_by_matrix.update`, likewise."""
+
+    # fmt: off
+    def matrix_update(
+        entries, columns, values, dense, records, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride,
+        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch, starts,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records)
+        examples = Examples(order, n, first, count)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        matrix = DenseWeights(target, target_at, target_stride, units)
+        gradient, like = Outputs(dz, dz_at, dz_stride), zeros(scratch, VECTOR_BYTES)
+        of_bytes = zeros(scratch, bytes_of_vector)
+        dense_by_matrix.update(rows, examples, share, matrix, gradient, starts, scratch, of_bytes, like)
+
+    return matrix_update
+
+
+def make_matrix_product() -> Function:
+    """`hidden_by_matrix.multiply`."""
+
+    # fmt: off
+    def matrix_product(
+        workspace, x_at, x_tile, n_in, weights, weights_at, step, stride, biases_at, out_at, out_tile, n_out,
+        tiles, squares,
+    ):
+        # fmt: on
+        product = Product(
+            workspace, x_at, x_tile, n_in, weights, weights_at, step, stride, biases_at, out_at, out_tile, n_out, False
+        )
+        hidden_by_matrix.multiply(product, tiles, squares, zeros(workspace, VECTOR_BYTES))
+
+    return matrix_product
+
+
+def make_matrix_gradient() -> Function:
+    """`hidden_by_matrix.gradient`."""
+
+    # fmt: off
+    def matrix_gradient(
+        workspace, x_at, x_tile, dz_at, dz_tile, n_out, first_row, last_row, gradients, gradients_at, stride,
+        examples, squares,
+    ):
+        # fmt: on
+        product = WeightGradient(
+            workspace, x_at, x_tile, dz_at, dz_tile, n_out, first_row, last_row, gradients, gradients_at, stride
+        )
+        hidden_by_matrix.gradient(product, examples, squares, zeros(workspace, VECTOR_BYTES))
+
+    return matrix_gradient
+
+
 def make_forward(main_bytes: int, tail_bytes: int) -> Function:
     """`panels.forward_panel` for a panel."""
     wide_bytes = main_bytes or tail_bytes
@@ -83,7 +168,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
     # fmt: off
     def forward(
         entries, columns, values, dense, records, order, n, first, count,
-        weights, main_at, main_stride, tail_at, z, z_at, z_stride, ahead,
+        weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -91,7 +176,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
         panel = Panel(weights, main_at, main_stride, tail_at)
         outputs = Outputs(z, z_at, z_stride)
         main, tail, wide = zeros(z, main_bytes), zeros(z, tail_bytes), zeros(z, wide_bytes)
-        panels.forward_panel(rows, examples, panel, outputs, ahead, main, tail, wide, zeros_of(wide, 4))
+        panels.forward_panel(rows, examples, panel, outputs, distance, every, main, tail, wide, zeros_of(wide, 4))
 
     return forward
 
@@ -104,7 +189,7 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
     def update(
         entries, columns, values, dense, records, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride,
-        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, distance, every,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -113,7 +198,8 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
         panel = Panel(target, main_at, main_stride, tail_at)
         gradient = Outputs(dz, dz_at, dz_stride)
         main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
-        panels.update_panel(rows, examples, share, panel, gradient, main, tail, wide, zeros_of(wide, 4))
+        four = zeros_of(wide, 4)
+        panels.update_panel(rows, examples, share, panel, gradient, distance, every, main, tail, wide, four)
 
     return update
 

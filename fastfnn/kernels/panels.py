@@ -56,15 +56,15 @@ def sum_products(rows, example, panel, main, tail, wide, four):
 
 
 @kernel
-def forward_panel(rows, examples, panel, z, ahead, main, tail, wide, four):
+def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, four):
     """z = the products of the listed features, for the examples, as rows, and the units of one panel.
 
-    Rows that will be needed soon are prefetched if `ahead`.
+    Of the rows that come so many examples later, every one or every second one is prefetched, or none for 0.
     """
     for i in range(examples.size):
         position, z_at = examples.first + i, z.at + i * z.stride
-        if ahead:
-            prefetch_row(rows, examples.order, position + ROWS_AHEAD, examples.end)
+        if distance > 0 and i % every == 0:
+            prefetch_row(rows, examples.order, position + distance, examples.end)
         main_sums, tail_sums = sum_products(rows, at(examples.order, position), panel, main, tail, wide, four)
         if main is not None:
             store(main_sums, z.values, z_at)
@@ -106,12 +106,16 @@ def update_example(rows, start, columns_at, count, panel, dz, dz_at, main, tail,
 
 
 @kernel
-def update_panel(rows, examples, share, panel, dz, main, tail, wide, four):
-    """panel += x.T @ dz, summed over the examples in their order, for a panel's units and a share of features."""
+def update_panel(rows, examples, share, panel, dz, distance, every, main, tail, wide, four):
+    """panel += x.T @ dz, summed over the examples in their order, for a panel's units and a share of features.
+
+    Rows that come later are prefetched as in `forward_panel`; of two, the other one.
+    """
     end = examples.first + examples.size
     for i in range(examples.size):
         position = examples.first + i
-        prefetch_row(rows, examples.order, position + ROWS_AHEAD, end)
+        if distance > 0 and i % every == every - 1:
+            prefetch_row(rows, examples.order, position + distance, examples.end)
         if share.cuts_stride > 0 and position + ROWS_AHEAD < end:
             prefetch(share.cuts, at(examples.order, position + ROWS_AHEAD) * share.cuts_stride)
         example = at(examples.order, position)

@@ -12,7 +12,7 @@ from fastfnn.kernels.dropout import dropout
 from fastfnn.kernels.hidden import Product
 from fastfnn.kernels.loss import softmax_cross_entropy
 from fastfnn.kernels.simd import address, call_kernel, splat, store
-from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF
+from fastfnn.kernels.structures import BATCHNORM_AFTER, BATCHNORM_BEFORE, BATCHNORM_OFF, EXAMPLES_TOGETHER
 
 
 class Block(NamedTuple):
@@ -88,6 +88,30 @@ def first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale
 
 
 @inlined_kernel
+def is_by_matrix(layer, layout, settings):
+    """Whether the weights before a layer are multiplied in matrix registers: in evaluation, whatever the batch size."""
+    return layout.by_matrix[layer] and (layout.trains_by_matrix or not settings.training)
+
+
+@inlined_kernel
+def multiply(product, tiles, layer, layout, buffers, settings, like):
+    """`hidden.multiply` with the weights before a layer, in matrix registers where these pay."""
+    if not is_by_matrix(layer, layout, settings):
+        hidden.multiply(product, tiles, like)
+        return
+    together = EXAMPLES_TOGETHER // len(like)
+    of_weights = (address(product.weights), product.weights_at, product.step, product.stride, product.biases_at)
+    for tile in range(0, tiles, together):
+        of_x = (address(product.workspace), product.x_at + tile * product.x_tile, product.x_tile, product.n_in)
+        of_out = (product.out_at + tile * product.out_tile, product.out_tile, product.n_out)
+        count = min(together, tiles - tile)
+        call_kernel(settings.matrix[0], (*of_x, *of_weights, *of_out, count, address(buffers.squares)))
+    if product.rectify:
+        for tile in range(tiles):
+            activations.rectify(product.workspace, product.out_at + tile * product.out_tile, product.n_out, like)
+
+
+@inlined_kernel
 def linear(block, layout, buffers, settings, layer, like):
     """The outputs of the linear map of a layer behind the first, through the activation if nothing comes between."""
     in_tile, out_tile = tile_size(layout, layer - 1, like), tile_size(layout, layer, like)
@@ -108,13 +132,13 @@ def linear(block, layout, buffers, settings, layer, like):
         layout.units[layer],
         activated and settings.rectified,
     )
-    hidden.multiply(product, tiles, like)
+    multiply(product, tiles, layer, layout, buffers, settings, like)
     if activated and not settings.rectified:
         activate(buffers.workspace, out_at, tiles * layout.allocated_units[layer], settings, like)
 
 
 @inlined_kernel
-def linear_backward(block, layout, buffers, layer, dz_at, like):
+def linear_backward(block, layout, buffers, settings, layer, dz_at, like):
     """The gradient of a layer's activations from that of the next layer's linear outputs."""
     tile = tile_size(layout, layer, like)
     product = Product(
@@ -132,7 +156,7 @@ def linear_backward(block, layout, buffers, layer, dz_at, like):
         layout.units[layer],
         False,
     )
-    hidden.multiply(product, tiles_of(block, like), like)
+    multiply(product, tiles_of(block, like), layer + 1, layout, buffers, settings, like)
 
 
 @inlined_kernel
@@ -269,7 +293,7 @@ def backward(words, block, layout, buffers, settings, keys, first_row, factor, l
         if layer < depth:
             next_size = tile_size(layout, layer + 1, like)
             next_at = gradient_at(layout, layer + 1) + block.tile * next_size
-            linear_backward(block, layout, buffers, layer, next_at, like)
+            linear_backward(block, layout, buffers, settings, layer, next_at, like)
             backward_activation(words, block, layout, buffers, settings, keys, layer, dz_at, like)
         if layer == 1:
             gradient_rows(block, layout, buffers, layer, dz_at, first_row, like)

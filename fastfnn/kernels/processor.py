@@ -6,13 +6,17 @@ import than many a run takes. So its settings are read here from its environment
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 from llvmlite import binding
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 CPU_NAME = os.environ.get("NUMBA_CPU_NAME")
 CPU_FEATURES = os.environ.get("NUMBA_CPU_FEATURES")
+REQUEST_MATRICES = (158, 0x1023, 18)  # arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+SIDE = 16  # rows of a matrix register, and 32-bit words of each
 VECTOR_BYTES = 64  # one cache line, and the widest registers there are
 
 
@@ -38,5 +42,14 @@ def registers() -> tuple[int, int]:
     return 16, 32 if "+neon" in present else 16
 
 
+def has_matrices() -> bool:
+    """Whether there are matrix registers, and the system lets this process use them, which it must be asked for."""
+    present = features().split(",")
+    if not sys.platform.startswith("linux") or not {"+avx512f", "+amx-tile", "+amx-bf16"} <= set(present):
+        return False
+    return int(ctypes.CDLL(None).syscall(*map(ctypes.c_long, REQUEST_MATRICES))) == 0
+
+
 REGISTER_BYTES, REGISTERS = registers()
 ROOMY = REGISTER_BYTES * REGISTERS >= 2048  # room for a grid of 20 vectors and its factors
+MATRICES = has_matrices()

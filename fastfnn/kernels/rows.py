@@ -9,6 +9,7 @@ from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, store
 from fastfnn.kernels.structures import BYTES_PER_LINE
 
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
+MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 
 

@@ -28,6 +28,9 @@ EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on t
 EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
 FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the tiles of a grid, stay there too
 TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
+EXAMPLES_TOGETHER = 128  # of a block, that go through the first layer, or through matrix registers, together
+PARTS = 3  # bfloat16 numbers that make up a float32
+TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room
 BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
 MOST_GROUPS = 4  # of blocks of a batch, whose gradients are summed on their own; each is one thread's work
@@ -134,7 +137,7 @@ class Inputs(NamedTuple):
     forward: Any  # (panels,) addresses of the forward functions for listed features; 0 where there are none
     update: Any  # (panels,) likewise; 0 where there is no training
     scratch: Reals  # values in the network's dtype
-    starts: Integers  # (TILES_TOGETHER * V,) where rows begin
+    starts: Integers  # (EXAMPLES_TOGETHER,) where rows begin
 
 
 class Layout(NamedTuple):
@@ -168,6 +171,8 @@ class Layout(NamedTuple):
     row_widths: Integers  # (L + 1,) from a row of values of a layer's units to the next one: later weights, gradients
     weights_end: int  # weights end here, biases and batch norm follow
     parameters_end: int
+    by_matrix: Integers  # (L + 1,) whether matrix registers pay for the weights before each layer
+    trains_by_matrix: bool  # whether they do for batches as small as these
     allocated_units: Integers  # (L + 1,) units of each layer for which the workspace has room
     activations: Integers  # (L + 1,) offsets in the workspace; entry 0 is not used
     gradients: Integers  # (L + 1,)
@@ -183,6 +188,7 @@ class Layout(NamedTuple):
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
     block: int  # examples of every block of a batch but the last one
+    first_layer_by_blocks: bool  # whether its gradient is summed a block at a time, while its rows are near
     first_layer_by_groups: bool  # whether its gradient is summed beside the weights, for each group of blocks apart
     first_layer_size: int  # elements of its weights, which come first of all parameters
 
@@ -201,6 +207,7 @@ class Buffers(NamedTuple):
     losses: NDArray[np.float64]  # (tiles,) of the examples of each tile
     correct: Integers  # (tiles,)
     scratch: Reals  # (V * row_widths[1] + 4 * V,)
+    squares: Reals  # what matrix registers are loaded from; empty where layers behind the first use none
     counters: NDArray[np.uint32]  # (V,) example numbers of a tile
     factor: NDArray[np.float64]  # (1,) the first layer's weights are this times what is stored
 
@@ -225,6 +232,7 @@ class Settings(NamedTuple):
     activation: Any  # (2,) addresses of the forward and the backward function of another one; see `binding`
     normalisation: Any  # (2,) those of batch norm; 0 where there is none
     dropout: Any  # (1,) that of dropout; 0 where there is none
+    matrix: Any  # (2,) those of products and of gradients in matrix registers; 0 where none are
     update: Any  # (1,) that of the optimiser; 0 where there is no training
     batchnorm: int
     statistics: Statistics

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastfnn.kernels import first_layer, hidden, optimizers, passes
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.hidden import WeightGradient
-from fastfnn.kernels.simd import load, store, zeros_of
+from fastfnn.kernels.simd import address, call_kernel, load, store, zeros_of
 from fastfnn.kernels.structures import MOST_GROUPS, SGD
 
+ROWS_OF_SQUARES = 256  # likewise in matrix registers: the squares of the other factor are written for each such range
 ROWS_TOGETHER = 120  # of later weights, whose gradient is used while it is in the second-level cache
 
 
@@ -46,7 +47,7 @@ def partial_gradients(block, number, layout, buffers, like):
 
 
 @inlined_kernel
-def gradient_by_rows(layer, first_row, last_row, count, tiles, layout, buffers, like):
+def gradient_by_rows(layer, first_row, last_row, count, tiles, layout, buffers, settings, like):
     """The gradient of some rows of a wide layer's weights over the whole batch."""
     lanes = len(like)
     product = WeightGradient(
@@ -64,7 +65,14 @@ def gradient_by_rows(layer, first_row, last_row, count, tiles, layout, buffers, 
     )
     # Where tiles in between are not full, their zeros are summed as well.
     are_full = count <= layout.block or layout.block % lanes == 0
-    hidden.gradient_by_rows(product, count if are_full else tiles * lanes, like)
+    examples = count if are_full else tiles * lanes
+    if passes.is_by_matrix(layer, layout, settings):
+        of_x = (address(product.workspace), product.x_at, product.x_tile)
+        of_rows = (product.dz_at, product.dz_tile, product.n_out, first_row, last_row)
+        target = (address(product.gradients), product.gradients_at, product.stride)
+        call_kernel(settings.matrix[1], (*of_x, *of_rows, *target, examples, address(buffers.squares)))
+    else:
+        hidden.gradient_by_rows(product, examples, like)
 
 
 @kernel
@@ -87,11 +95,12 @@ def update_later_weights(optimizer, part, count, tiles, layout, buffers, setting
     for i in range(part.rows.size):
         layer, last_row = numbers[3 * i], numbers[3 * i + 2]
         width, weights_at = layout.row_widths[layer], layout.weights[layer - 1]
-        for row in range(numbers[3 * i + 1], last_row, ROWS_TOGETHER):
-            behind = min(row + ROWS_TOGETHER, last_row)
+        together = ROWS_OF_SQUARES if passes.is_by_matrix(layer, layout, settings) else ROWS_TOGETHER
+        for row in range(numbers[3 * i + 1], last_row, together):
+            behind = min(row + together, last_row)
             begin, end = weights_at + row * width, weights_at + behind * width
             if layout.rows[layer] >= 0:
-                gradient_by_rows(layer, row, behind, count, tiles, layout, buffers, like)
+                gradient_by_rows(layer, row, behind, count, tiles, layout, buffers, settings, like)
             else:
                 partial_at = layout.partial_weights[layer - 1] + row * width
                 sum_partials(buffers, partial_at, begin, end - begin, blocks, layout.partial_size, like)

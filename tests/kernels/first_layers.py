@@ -73,7 +73,7 @@ class FirstLayer:
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
             ahead = len(present(inputs.dense_forward)) == 0
             if function != 0:
-                call(function, *given, *of_panel, rows.reshape(-1), unit, rows.shape[1], ahead)
+                call(function, *given, *of_panel, rows.reshape(-1), unit, rows.shape[1], ahead, 1)
         tiles = np.full((-(-count // lanes), units + 1, lanes), UNTOUCHED, weights.dtype)
         for function in present(inputs.dense_forward):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, units)
@@ -88,10 +88,10 @@ class FirstLayer:
         given = (*self.given(examples, first, len(dz)), *inputs.share)
         for function in present(inputs.dense_update):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
-            call(function, *given, *of_weights, dz.reshape(-1), 0, layout.row_widths[1], inputs.scratch)
+            call(function, *given, *of_weights, dz.reshape(-1), 0, layout.row_widths[1], inputs.scratch, inputs.starts)
         for function, unit in zip(present(inputs.update), layout.panel_units, strict=self.rows.records > 0):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1])
+            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], 0, 1)
 
     def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from fastfnn.kernels import Share
 from fastfnn.kernels.offsets import clamped, shifted
-from fastfnn.kernels.structures import TILES_TOGETHER
+from fastfnn.kernels.structures import EXAMPLES_TOGETHER
 from fastfnn.layout import lanes_of
 from fastfnn.rows import FeatureOrder, densities, identity_order, order_by_density
 
 Array = NDArray[Any]
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
-UNITS = [1, 3, 4, 5, 20, 21, 64, 144]  # the last two with weights that lie feature by feature
-EXAMPLES = [1, 3, 16, 33, 70]
-each_dtype = pytest.mark.parametrize("dtype", TOLERANCES)
+UNITS = [1, 3, 4, 5, 20, 21, 64, 144]  # the last two, in vectors, with weights that lie feature by feature
+EXAMPLES = [1, 3, 16, 33, 70, 150]
+each_dtype = pytest.mark.parametrize("dtype", ["float32", "float32 in matrices", "float64"], indirect=True)
 each_storage = pytest.mark.parametrize("stored", ["uint8", "float"])
 
 
@@ -50,9 +50,8 @@ def naive_products(layer: FirstLayer, features: Array, examples: Array) -> Array
 def check_forward(layer: FirstLayer, examples: Array, count: int, tolerance: float) -> None:
     """The products for `count` examples from number 5 on, as many at a time as go together."""
     dense, features = layer.order.dense, layer.order.features
-    together = TILES_TOGETHER * lanes_of(layer.config.dtype)
-    for first in range(5, 5 + count, together):
-        n = min(together, 5 + count - first)
+    for first in range(5, 5 + count, EXAMPLES_TOGETHER):
+        n = min(EXAMPLES_TOGETHER, 5 + count - first)
         found = layer.forward(examples, first, n)
         for products, of_features in zip(found, (features[dense:], features[:dense]), strict=True):
             expected = naive_products(layer, of_features, examples[first : first + n])
@@ -104,9 +103,8 @@ def test_listed_features(units: int, kind: str, stored: str, dtype: str) -> None
 def test_an_example_gets_the_same_bits_alone_and_in_tiles_together(units: int, stored: str, dtype: str) -> None:
     X = features(70, 52, stored, dtype)
     layer = FirstLayer(X, units, order_of_kind("mixed", X), dtype)
-    together = TILES_TOGETHER * lanes_of(dtype)
-    _, whole = layer.forward(np.arange(70), 0, together)
-    for first in (0, 5, together - 1):
+    _, whole = layer.forward(np.arange(70), 0, 64)
+    for first in (0, 5, 63):
         _, alone = layer.forward(np.arange(70), first, 1)
         np.testing.assert_array_equal(alone[0], whole[first])
 

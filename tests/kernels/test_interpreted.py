@@ -13,12 +13,12 @@ from first_layers import FirstLayer
 from matrices import mixed_matrix
 from scipy.sparse import csr_matrix
 
-from fastfnn import reference
+from fastfnn import layout, reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import Share, dense_features
-from fastfnn.kernels.processor import INTERPRETED
+from fastfnn.kernels import Share, binding, dense_by_matrix, dense_features
+from fastfnn.kernels.processor import INTERPRETED, MATRICES
 from fastfnn.parameters import Parameters
 from fastfnn.rows import densities, order_by_density, order_of_features
 from fastfnn.stretch import Stretch
@@ -102,6 +102,18 @@ def test_float32(options: dict[str, Any], kind: str) -> None:
     check(dataset(mixed_matrix(40, 30)), input=kind, dtype="float32", **options)
 
 
+@pytest.mark.skipif(not (MATRICES or INTERPRETED), reason="this processor has no matrix registers")
+@each_kind
+@pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"batchnorm": "after", "optimizer": "momentum"}], ids=str)
+@pytest.mark.parametrize("X", [mixed_matrix(40, 70), mixed_matrix(40, 70) / 100 - 1], ids=["bytes", "floats"])
+def test_matrix_registers(monkeypatch: pytest.MonkeyPatch, X: Any, options: dict[str, Any], kind: str) -> None:
+    """Of layers that are wide for a test; batches of 7 are trained in vectors and evaluated in matrix registers."""
+    monkeypatch.setattr(layout, "MATRICES", True)
+    monkeypatch.setattr(layout, "WIDTH_BY_MATRIX", 16)
+    monkeypatch.setattr(binding, "UNITS_BY_MATRIX", 16)
+    check(dataset(X), input=kind, dtype="float32", **{"hidden": (20, 17, 4), "batch_size": 33, **options})
+
+
 # Widths of float64 first layers: tails of 2 and 4, panels of 1, 2 and 4 vectors of 8 with and without a tail, and one
 # whose weights of dense features lie feature by feature.
 HIDDEN = [(), (2,), (10,), (34, 3), (60,), (64,), (4, 6, 2, 5)]
@@ -145,6 +157,34 @@ def test_many_features() -> None:
     check(dataset(csr_matrix(X)), hidden=(2,), epochs=1, tolerance=1e-10)
 
 
+def run_an_epoch(data: Dataset, batch_size: int) -> None:
+    config = TrainingConfig(hidden=(3,), batch_size=batch_size, input="dense")
+    steps = config.steps_per_epoch(len(data.train))
+    order = np.random.default_rng(3).permutation(data.train.indices)
+    KernelEngine(data, config).run(Stretch(order, 0, steps, 0, np.full(steps, 1e-3), np.zeros(1, np.uint32)))
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
+@pytest.mark.parametrize("batch_size", [32, 75, 128, 300])
+def test_rows_of_squares_are_asked_for_before_they_are_read(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
+    """All cache lines but those of the two tiles that a run begins with."""
+    data = dataset(mixed_matrix(300, 128))
+    asked: set[int] = set()
+    late: list[set[int]] = []
+    write = dense_by_matrix.write_columns_of_bytes
+
+    def reading(rows: Any, examples: Any, tile: int, feature: int, to: int, memory: Any, like: Any) -> None:
+        late.append({(int(start) + feature) // 64 for start in memory.starts[tile * 16 : tile * 16 + 16]} - asked)
+        write(rows, examples, tile, feature, to, memory, like)
+
+    monkeypatch.setattr(layout, "MATRICES", True)
+    monkeypatch.setattr(dense_features, "prefetch", lambda values, offset: asked.add(int(offset) // 64))
+    monkeypatch.setattr(dense_by_matrix, "write_columns_of_bytes", reading)
+    run_an_epoch(data, batch_size)
+    assert len(late[0]) == 16
+    assert not any(late[8:])
+
+
 @pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
 @pytest.mark.parametrize(
     ("stored", "batch_size"), [("float32", 16), ("float32", 75), ("float32", 300), ("uint8", 16), ("uint8", 128)]
@@ -166,12 +206,10 @@ def test_rows_of_a_matrix_are_asked_for_before_they_are_read(
         find_rows(rows, examples, begin, count, starts)
         late.append({int(start) // rows.dense for start in starts[:count]} - asked)
 
+    monkeypatch.setattr(layout, "MATRICES", False)
     monkeypatch.setattr(dense_features, "prefetch", lambda values, offset: asked.add(int(offset) // 20))
     monkeypatch.setattr(dense_features, "find_rows", reading)
-    config = TrainingConfig(hidden=(3,), batch_size=batch_size, input="dense")
-    steps = config.steps_per_epoch(len(data.train))
-    order = np.random.default_rng(3).permutation(data.train.indices)
-    KernelEngine(data, config).run(Stretch(order, 0, steps, 0, np.full(steps, 1e-3), np.zeros(1, np.uint32)))
+    run_an_epoch(data, batch_size)
     assert late[0]
     assert not any(late[1:])
 

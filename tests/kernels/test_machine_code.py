@@ -19,7 +19,7 @@ from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels.compilation import compiled_for
 from fastfnn.kernels.machine_code import Key
-from fastfnn.kernels.processor import INTERPRETED
+from fastfnn.kernels.processor import INTERPRETED, MATRICES
 from fastfnn.kernels.routines import Routine
 from fastfnn.kernels.structures import TANH
 from fastfnn.stretch import Stretch
@@ -71,6 +71,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.usefixtures("vectors_only")
 @pytest.mark.parametrize(("kind", "units"), FUNCTIONS)
 def test_first_layer_is_packed_and_fused_and_never_double(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, kind: str, units: int
@@ -78,6 +79,22 @@ def test_first_layer_is_packed_and_fused_and_never_double(
     found = functions_of_run(data, monkeypatch, hidden=(units,), input=kind)
     assert sorted(found) == sorted([*FUNCTIONS[kind, units], *OTHERS])
     check_packed_and_fused_and_never_double({name: code_of(found[name]) for name in FUNCTIONS[kind, units]})
+
+
+@pytest.mark.skipif(not MATRICES, reason="this processor has no matrix registers")
+def test_wide_layers_are_products_of_matrix_registers(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is the first one, of bytes and of floats; nothing is double."""
+    found = functions_of_run(data, monkeypatch, hidden=(128, 128), input="dense")
+    floats = Dataset.from_arrays(data.train.features / np.float32(3), np.arange(300) % 4)
+    found |= functions_of_run(floats, monkeypatch, hidden=(128, 128), input="dense")
+    kinds = ("forward 64", "update 64", "forward 0", "update 0", "product", "gradient")
+    names = [f"make_matrix_{kind}" for kind in kinds]
+    assert sorted(found) == sorted([*names, *OTHERS])
+    for name in names:
+        intermediate, assembly = code_of(found[name])
+        assert "fpext" not in intermediate, name
+        assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly), name
+        assert len(re.findall("tdpbf16ps", assembly)) >= 12, name
 
 
 OPTIONS = {

@@ -19,7 +19,7 @@ Every operation has a NumPy twin, which is its specification and takes its place
 (NUMBA_DISABLE_JIT=1), where a vector is an array of its lanes.
 """
 
-from fastfnn.kernels.processor import REGISTER_BYTES, REGISTERS, ROOMY, VECTOR_BYTES
+from fastfnn.kernels.processor import MATRICES, REGISTER_BYTES, REGISTERS, ROOMY, SIDE, VECTOR_BYTES
 from fastfnn.kernels.simd.arithmetic import (
     equal,
     exp,
@@ -43,6 +43,19 @@ from fastfnn.kernels.simd.grids import (
     splat_grid,
     store_grid,
 )
+from fastfnn.kernels.simd.matrices import (
+    PAIRS_OF_SQUARE,
+    SQUARE,
+    add_products,
+    leading_half,
+    leave_matrix_registers,
+    load_factors,
+    load_sums,
+    nearest_half,
+    paired,
+    store_sums,
+    take_matrix_registers,
+)
 from fastfnn.kernels.simd.memory import (
     address,
     at,
@@ -60,7 +73,14 @@ from fastfnn.kernels.simd.memory import (
     zeros,
     zeros_of,
 )
-from fastfnn.kernels.simd.transposes import COLUMNS_TOGETHER, outer_fma, store_totals, transpose, transpose_rows
+from fastfnn.kernels.simd.transposes import (
+    COLUMNS_TOGETHER,
+    outer_fma,
+    store_totals,
+    transpose,
+    transpose_pairs,
+    transpose_rows,
+)
 from fastfnn.kernels.simd.vectors import (
     INT32,
     VectorType,
@@ -71,13 +91,18 @@ from fastfnn.kernels.simd.vectors import (
 __all__ = [
     "COLUMNS_TOGETHER",
     "INT32",
+    "MATRICES",
+    "PAIRS_OF_SQUARE",
     "REGISTERS",
     "REGISTER_BYTES",
     "ROOMY",
+    "SIDE",
+    "SQUARE",
     "VECTOR_BYTES",
     "VectorType",
     "add_grid",
     "add_loads",
+    "add_products",
     "address",
     "at",
     "by_pointers",
@@ -92,14 +117,20 @@ __all__ = [
     "greater",
     "itemsize",
     "lane_numbers",
+    "leading_half",
+    "leave_matrix_registers",
     "load",
     "load_converted",
+    "load_factors",
     "load_grid",
+    "load_sums",
     "maximum",
     "narrow",
+    "nearest_half",
     "not_below",
     "operation",
     "outer_fma",
+    "paired",
     "prefetch",
     "rectify_grid",
     "repeat",
@@ -109,9 +140,12 @@ __all__ = [
     "sqrt",
     "store",
     "store_grid",
+    "store_sums",
     "store_totals",
+    "take_matrix_registers",
     "total",
     "transpose",
+    "transpose_pairs",
     "transpose_rows",
     "where",
     "zeros",

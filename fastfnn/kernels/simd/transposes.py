@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numba.core import cgutils
 
 from fastfnn.kernels.simd.arithmetic import fma_twin, pairwise
 from fastfnn.kernels.simd.grids import parts_of, strided
+from fastfnn.kernels.simd.matrices import pair_of, paired_twin
 from fastfnn.kernels.simd.memory import load_twin
 from fastfnn.kernels.simd.vectors import (
     INT32,
@@ -190,9 +192,9 @@ def _bytes_of_words(builder: Any, words: Any) -> list[Any]:
     return [lowest, middle(1), middle(2), builder.lshr(words, constant_vector(words.type, 24))]
 
 
-def _columns_of_bytes(builder: Any, load: Any, like: ir.VectorType) -> list[Any]:
+def _columns_of_bytes(builder: Any, load: Any, like: ir.VectorType, first: int = 0) -> list[Any]:
     """Sixteen columns of bytes as numbers: transposed as 32-bit words, four by four, which are then taken apart."""
-    rows = [load(i, 0, ir.VectorType(INT32, 4)) for i in range(like.count)]
+    rows = [load(i, first, ir.VectorType(INT32, 4)) for i in range(like.count)]
     squares = _transposed(builder, [_joined(builder, rows[i::4]) for i in range(4)])
     return [builder.sitofp(part, like) for words in squares for part in _bytes_of_words(builder, words)]
 
@@ -221,18 +223,59 @@ def transpose_rows(
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data, places, first, distance, written, to, _ = arguments
-        begins = data_of(context, builder, starts, places)
-
-        def load(i: int, columns: int, vector: ir.VectorType) -> Any:
-            start = builder.load(builder.gep(begins, [builder.add(first, ir.Constant(first.type, i))]))
-            offset = builder.add(builder.add(start, distance), ir.Constant(start.type, columns))
-            return builder.load(pointer_to(context, builder, source, data, offset, vector), align=size_of(source.dtype))
-
+        load = _row_loader(context, builder, source, starts, arguments)
         columns = (_columns_of_bytes if of_bytes else _columns_of_floats)(builder, load, llvm_type(like))
-        for column, at in zip(columns, strided(builder, to, ir.Constant(to.type, like.lanes), 16), strict=True):
-            pointer = pointer_to(context, builder, target, written, at, llvm_type(like))
-            builder.store(column, pointer, align=size_of(like.dtype))
+        _store_columns(context, builder, columns, target, arguments[4], arguments[5])
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(source, starts, intp, intp, target, intp, like), codegen
+
+
+def _row_loader(context: Any, builder: Any, source: Any, starts: Any, arguments: Any) -> Callable[..., Any]:
+    """What loads a vector of row i, some columns behind the distance; the arguments are those of `transpose_rows`."""
+    data, places, first, distance = arguments[:4]
+    begins = data_of(context, builder, starts, places)
+
+    def load(i: int, columns: int, vector: ir.VectorType) -> Any:
+        start = builder.load(builder.gep(begins, [builder.add(first, ir.Constant(first.type, i))]))
+        offset = builder.add(builder.add(start, distance), ir.Constant(start.type, columns))
+        return builder.load(pointer_to(context, builder, source, data, offset, vector), align=size_of(source.dtype))
+
+    return load
+
+
+def _store_columns(context: Any, builder: Any, columns: list[Any], target: Any, written: Any, to: Any) -> None:
+    """Stores vectors one after the other."""
+    step = ir.Constant(to.type, columns[0].type.count)
+    for column, at in zip(columns, strided(builder, to, step, len(columns)), strict=True):
+        pointer = pointer_to(context, builder, target, written, at, column.type)
+        builder.store(column, pointer, align=size_of(target.dtype))
+
+
+def _transpose_pairs_twin(source: Any, starts: Any, first: int, distance: int, target: Any, to: int, like: Any) -> None:
+    halves = np.zeros((2, COLUMNS_TOGETHER * len(like)), like.dtype)
+    for i, half in enumerate(halves):
+        _transpose_rows_twin(source, starts, first, distance + i * COLUMNS_TOGETHER, half, 0, like)
+    target[to : to + len(halves[0])] = paired_twin(*halves)
+
+
+@operation(_transpose_pairs_twin)
+def transpose_pairs(
+    typing_context: Any, source: Any, starts: Any, first: Any, distance: Any, target: Any, to: Any, like: Any
+) -> Any:
+    """Writes 32 columns of bytes of as many rows as `like` has lanes, as `paired` columns k and k + 16.
+
+    Row i is source[starts[first + i] + distance :]. Pairs of columns are written one after the other.
+    """
+    if source.dtype != types.uint8 or like.dtype != types.float32:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        load = _row_loader(context, builder, source, starts, arguments)
+        low, high = (_columns_of_bytes(builder, load, llvm_type(like), first) for first in (0, COLUMNS_TOGETHER))
+        pairs = [pair_of(builder, x, y) for x, y in zip(low, high, strict=True)]
+        _store_columns(context, builder, pairs, target, arguments[4], arguments[5])
         return context.get_dummy_value()
 
     intp = types.intp
