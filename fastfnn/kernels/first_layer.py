@@ -92,10 +92,11 @@ def scale_rows(count, layout, buffers, first_row, factor, like):
 
 
 @inlined_kernel
-def update(inputs, order, end, position, count, layout, target, target_at, workspace, first_row):
+def update(inputs, order, end, position, count, ahead, layout, target, target_at, workspace, first_row):
     """target += x.T @ dz for some examples of a batch, of which the first one's gradient is row `first_row`.
 
     Only for the features that are the thread's share. `target_at` is where the first layer's part of the target begins.
+    The examples from the position `ahead` on come next.
     """
     share = inputs.share
     given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
@@ -108,7 +109,7 @@ def update(inputs, order, end, position, count, layout, target, target_at, works
     if share[3] >= 0 and inputs.update[0] != 0:
         parts, distance = turns(inputs, layout), 0
         if parts > 1:
-            distance = count
+            distance = ahead - position
         elif share[3] != 0 or count >= MANY_EXAMPLES:  # the forward pass had them too long ago, or in another core
             distance = ROWS_AHEAD
         for p in range(layout.panels):

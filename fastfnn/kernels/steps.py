@@ -85,17 +85,17 @@ def gradients_of_outputs(
             first = number * layout.block
             tile = tiles_of_batch(first, layout, like)
             block = Block(order, end, position + first, min(layout.block, count - first), tile)
+            ahead = block.position + block.size
+            if number == last:  # the thread's examples of the next batch
+                ahead = position + count + first_of_batch
             if not normalised:
-                ahead = block.position + block.size
-                if number == last:  # the thread's examples of the next batch
-                    ahead = position + count + first_of_batch
                 passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like)
             passes.later_layers(words, block, layout, buffers, settings, keys, like)
             passes.loss(block, targets, layout, buffers, loss_factor, like)
             passes.backward(words, block, layout, buffers, settings, keys, first, factor, like)
             updates.partial_gradients(block, number, layout, buffers, like)
             if layout.first_layer_by_groups:
-                updates.first_layer_of_block(block, group, inputs, layout, buffers, first)
+                updates.first_layer_of_block(block, ahead, group, inputs, layout, buffers, first)
 
 
 @inlined_kernel

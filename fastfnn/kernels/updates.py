@@ -149,7 +149,7 @@ def forget_groups(part, count, layout, buffers, like):
 
 
 @inlined_kernel
-def first_layer_of_block(block, group, inputs, layout, buffers, first_row):
+def first_layer_of_block(block, ahead, group, inputs, layout, buffers, first_row):
     """Adds one block's gradient of the first layer's weights to that of its group, while its rows are near."""
     first_layer.update(
         inputs,
@@ -157,6 +157,7 @@ def first_layer_of_block(block, group, inputs, layout, buffers, first_row):
         block.end,
         block.position,
         block.size,
+        ahead,
         layout,
         buffers.group_gradients,
         group * layout.first_layer_size,
@@ -187,7 +188,8 @@ def update_first_layer(
     if layout.first_layer_by_groups:
         add_groups(part, count, layout, buffers, target, like)
     else:
-        first_layer.update(inputs, order, end, position, count, layout, target, 0, buffers.workspace, 0)
+        ahead = position + count
+        first_layer.update(inputs, order, end, position, count, ahead, layout, target, 0, buffers.workspace, 0)
     if not plain:
         optimise(optimizer, part.first_layer, buffers, settings, rate, decay, step, like)
 
