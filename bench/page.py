@@ -58,6 +58,7 @@ the order of an epoch, which parts of the forward pass do while they compute.
 
 MACHINE = (
     "cpu",
+    "registers",
     "usable_cores",
     "system",
     "python",

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from exchange import exchange
 from options import rounds_of, say
 from reading import reader
 from synthetic import rows_of_density, write_mnist_like
@@ -158,7 +160,10 @@ def density_axis(points: Points) -> Measurements:
 
 
 def threads_axis(points: Points) -> Measurements:
-    """So many threads within a run; a number that this version refuses is said and left out."""
+    """So many threads within a run; a number that this version refuses is said and left out.
+
+    Beside them, what it takes to read as many bytes as the first layer's weights have from another core's cache.
+    """
     data = load_dataset(points.data)
     timers: dict[tuple[int, int], Callable[[], float]] = {}
     refused: Measurements = []
@@ -175,7 +180,9 @@ def threads_axis(points: Points) -> Measurements:
     rounds = SHORT * points.rounds
     times = times_of(timers, rounds, rounds_of("threads", rounds))
     timed = [{"threads": threads, "batch_size": size, "epoch_seconds": times[threads, size]} for threads, size in times]
-    return timed + refused
+    weights = data.n_features * points.config.hidden[0] * np.dtype(points.config.dtype).itemsize
+    exchanged = exchange(weights)
+    return timed + refused + ([exchanged] if exchanged else [])
 
 
 def concurrent_axis(points: Points) -> Measurements:

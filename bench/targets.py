@@ -47,6 +47,7 @@ MOST_ADDED = {
     "momentum": {16: 0.60, 128: 0.15},
     "Adam": {16: 1.20, 128: 0.25},
 }
+NUMBERS_BESIDE = {"momentum": 2, "Adam": 3}  # of each parameter beside its value: gradient and moments
 EVALUATION_SECONDS = 3e-3
 SIDE_BY_SIDE, TWO_THREADS, THREADS_FROM, NOT_SLOWER = 1.85, 1.35, 256, 0.98
 GROWTH, TIMES_THE_ROWS, MEMORY_FACTOR, MEMORY_BESIDE = 1.15, 10, 1.3, 100e6
@@ -112,12 +113,15 @@ def limits_of(workload: Workload, documents: Mapping[str, Document]) -> Limits:
 
 
 def parts_of_epoch(document: Document) -> str:
-    """The parts that were measured, at the largest batch size."""
+    """The parts that were measured, at the smallest and at the largest batch size."""
     *measured, reading = document["measurements"]
-    size = max(each["batch_size"] for each in measured)
-    parts = [each for each in measured if each["batch_size"] == size]
+    sizes = sorted({each["batch_size"] for each in measured})
+    text = ""
+    for size in dict.fromkeys((sizes[0], sizes[-1])):
+        parts = [each for each in measured if each["batch_size"] == size]
+        text += f"An epoch at {size}, ms: {'; '.join(map(_part, parts))}. "
     rows = f"Reading the {reading['bytes'] / 1e6:.0f} MB of rows alone takes {milliseconds(reading['seconds'])} ms."
-    return f"An epoch at {size}, ms: {'; '.join(map(_part, parts))}. {rows}"
+    return text + rows
 
 
 def _part(measured: Mapping[str, Any]) -> str:
@@ -164,10 +168,27 @@ def of_variants(document: Document) -> Iterator[Target]:
         if timed:
             met = all(round(cost, 2) <= most[size] for size, cost in timed.items())
             aims = at_sizes({size: most[size] for size in timed}, percent)
-            yield Target(f"{variant} adds at most", aims, at_sizes(timed, percent), met)
+            yield Target(f"{variant} adds at most", aims, at_sizes(timed, percent), met, traffic(variant, document))
     fastest = min(min(each["evaluation_seconds"]) for each in measured if each["variant"] == "plain SGD")
     what = f"evaluation of {document['settings']['evaluated_rows']:,} rows"
     yield Target(what, "3 ms", f"{milliseconds(fastest)} ms", fastest <= EVALUATION_SECONDS)
+
+
+def traffic(variant: str, document: Document) -> Limits:
+    """At which rate an optimiser that keeps more than the weights goes over what it keeps, in the time that it adds."""
+    numbers, settings, limits = NUMBERS_BESIDE.get(variant), document["settings"], []
+    plain = {e["batch_size"]: min(e["epoch_seconds"]) for e in document["measurements"] if e["variant"] == "plain SGD"}
+    for each in document["measurements"]:
+        if numbers is None or each["variant"] != variant:
+            continue
+        size = each["batch_size"]
+        moved = 2 * 4 * numbers * settings["parameters"] * settings["steps"][str(size)]
+        rate = moved / (min(each["epoch_seconds"]) - plain[size]) / 1e9
+        limits.append(
+            f"{variant} at {size} reads and writes {numbers} numbers more for each of {settings['parameters']:,} "
+            f"parameters in each of {settings['steps'][str(size)]:,} steps: {rate:.0f} GB/s in the time that it adds."
+        )
+    return tuple(limits)
 
 
 def of_scaling(document: Document) -> Iterator[Target]:
@@ -195,17 +216,31 @@ def of_concurrent_runs(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
 def of_threads(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
     """One run on two threads."""
     epochs = {
-        (each["threads"], each["batch_size"]): each["epoch_seconds"] for each in measured if "refused" not in each
+        (each["threads"], each["batch_size"]): each["epoch_seconds"] for each in measured if "epoch_seconds" in each
     }
     sizes = [size for threads, size in epochs if threads == 2 and (1, size) in epochs]
     faster = {size: min(epochs[1, size]) / min(epochs[2, size]) for size in sizes}
     text = "{:.2f}x".format
     if large := {size: ratio for size, ratio in faster.items() if size >= THREADS_FROM}:
         met = min(large.values()) >= TWO_THREADS
-        yield Target(f"two threads, from {THREADS_FROM} on", f"{TWO_THREADS:g}x", at_sizes(large, text), met)
+        what = f"two threads, from {THREADS_FROM} on"
+        yield Target(what, f"{TWO_THREADS:g}x", at_sizes(large, text), met, limits_of_threads(measured))
     if small := {size: ratio for size, ratio in faster.items() if size < THREADS_FROM}:
         what = "two threads below, where one is used that does not pay for two"
         yield Target(what, "not slower", at_sizes(small, text), min(small.values()) >= NOT_SLOWER)
+
+
+def limits_of_threads(measured: Sequence[dict[str, Any]]) -> Limits:
+    """What it takes to read what another core has written."""
+    return tuple(
+        f"Reading {each['exchanged_bytes'] / 1000:.0f} kB, as much as the first layer's weights have, takes "
+        f"{1e6 * statistics.median(each['other_core_seconds']):.1f} us where another core has just written them, "
+        f"{1e6 * statistics.median(each['same_core_seconds']):.1f} us where the same one has. In each step, each "
+        "thread reads half the weights and half a gradient as large that the other has written, and gets back a half "
+        "that the other has cleared."
+        for each in measured
+        if "exchanged_bytes" in each
+    )
 
 
 def of_rows(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from options import add_data_options, integers, make_parser, name_of, rounds_of, save
@@ -108,6 +109,8 @@ def main() -> None:
         "hidden": arguments.hidden,
         "rounds": arguments.rounds,
         "learning_rate": LEARNING_RATE,
+        "steps": {str(size): -(-len(data.train) // size) for size in arguments.batch_size},
+        "parameters": sum((k + 1) * h for k, h in pairwise((data.n_features, *arguments.hidden, data.n_classes))),
         "evaluated_rows": len(data.test or data.train),
         "variants": VARIANTS,
     }

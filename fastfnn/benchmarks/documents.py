@@ -11,6 +11,7 @@ from typing import Any
 from fastfnn import kernels
 from fastfnn.atomic import write_atomically
 from fastfnn.kernels.machine_code import sources_digest
+from fastfnn.kernels.processor import MATRICES, REGISTER_BYTES
 from fastfnn.sweeps.environment import describe_environment
 
 DIGITS = 8  # of the digest of the kernels
@@ -25,9 +26,11 @@ def document(
 ) -> dict[str, Any]:
     """A document of a benchmark that ran alone; `packages` are others whose versions matter.
 
-    Its environment names the kernels too, so that results of other ones do not pass for theirs.
+    Its environment names the kernels too, so that results of other ones do not pass for theirs, and the registers that
+    they use.
     """
     versions = {name: metadata.version(name) for name in packages}
+    versions["registers"] = f"vectors of {REGISTER_BYTES} bytes{', matrices' * MATRICES}"
     versions["kernels"] = sources_digest(Path(kernels.__file__).parent)[:DIGITS]
     return {
         "benchmark": benchmark,

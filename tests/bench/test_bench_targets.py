@@ -36,6 +36,10 @@ def scaling(**changes: Any) -> dict[str, Any]:
             {"axis": "threads", "threads": 1, "batch_size": 256, "epoch_seconds": [1.0]},
             {"axis": "threads", "threads": 2, "batch_size": 256, "epoch_seconds": [facts["threads"]]},
             {"axis": "threads", "threads": 3, "refused": "this version"},
+            {
+                **{"axis": "threads", "exchanged_bytes": 62_000},
+                **{"other_core_seconds": [3e-6, 9e-6, 4e-6], "same_core_seconds": [1e-6]},
+            },
             {**row, "rows": 1000, "rows_bytes": 1e6, "epoch_seconds": [0.01]},
             {
                 **{**row, "rows": 10000, "rows_bytes": 50e6, "reading_seconds": [0.02]},
@@ -55,10 +59,13 @@ def startup(cold: float) -> dict[str, Any]:
 
 
 def variants(cost: float) -> dict[str, Any]:
+    """An epoch of plain SGD takes 0.1 s."""
     plain = {"variant": "plain SGD", "batch_size": 16, "cost_of_minima": 0.0, "evaluation_seconds": [0.002, 0.01]}
+    plain["epoch_seconds"] = [0.1, 0.2]
+    changed = {**plain, "variant": "momentum", "cost_of_minima": cost, "epoch_seconds": [0.1 * (1 + cost)]}
     return {
-        "settings": {"evaluated_rows": 10_000},
-        "measurements": [plain, {**plain, "variant": "momentum", "cost_of_minima": cost}],
+        "settings": {"evaluated_rows": 10_000, "parameters": 1_000_000, "steps": {"16": 100}},
+        "measurements": [plain, changed],
     }
 
 
@@ -140,6 +147,10 @@ def test_cores_and_rows(changes: dict[str, float], missed: str | None) -> None:
     assert found["memory with 10,000 rows"].wanted == "165 MB"
     if missed and missed.startswith("a row"):
         assert found[missed].limits == ("Reading a row alone takes 2.00 times as long there.",)
+    if missed and missed.startswith("two threads"):
+        (limit,) = found[missed].limits
+        assert limit.startswith("Reading 62 kB, as much as the first layer's weights have, takes 4.0 us where another")
+        assert "1.0 us where the same one has" in limit
 
 
 @pytest.mark.parametrize(("cost", "met"), [(0.604, True), (0.61, False)])
@@ -147,6 +158,11 @@ def test_options(cost: float, met: bool) -> None:
     momentum, evaluation = targets([], {"variants": variants(cost)})
     assert (momentum.what, momentum.wanted, momentum.met) == ("momentum adds at most", "16: 60 %", met)
     assert (evaluation.found, evaluation.met) == ("2.00 ms", True)
+    # 1.6 GB in 60 or 61 ms.
+    assert momentum.limits == (
+        "momentum at 16 reads and writes 2 numbers more for each of 1,000,000 parameters in each of 100 steps: "
+        "26 GB/s in the time that it adds.",
+    )
 
 
 def test_the_section_names_each_limit_once() -> None:

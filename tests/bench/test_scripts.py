@@ -19,6 +19,7 @@ import report
 import scaling
 import startup
 import variants
+from exchange import exchange
 from matrices import mixed_matrix
 from scaling_axes import TRAINING
 
@@ -168,6 +169,15 @@ def test_scaling_measures_every_axis(folder: Path) -> None:
     assert all(min(each["seconds"]) > 0 for each in measured(folder, "concurrent"))
     assert {each["batch_size"] for each in measured(folder, "concurrent") if each["work"] != TRAINING} == {None}
     assert next(each["threads"] for each in measured(folder, "threads") if "epoch_seconds" in each) == 1
+
+
+def test_what_another_core_has_written_takes_longer_to_read(folder: Path) -> None:
+    exchanged = [each for each in measured(folder, "threads") if "exchanged_bytes" in each]
+    assert len(exchanged) == (exchange(64) is not None)
+    for each in exchanged:
+        assert len(each["other_core_seconds"]) == len(each["same_core_seconds"])
+        assert min(each["other_core_seconds"]) > 0
+        assert each["exchanged_bytes"] % 64 == 0
 
 
 def test_rows_have_times_and_memory(folder: Path) -> None:
