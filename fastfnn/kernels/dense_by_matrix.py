@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.dense_features import find_rows, prefetch_line, write_features
+from fastfnn.kernels.dense_features import find_rows, next_rows, prefetch_part, write_features
 from fastfnn.kernels.matrices import Squares, Sums, add_terms, square_height, store_nearest_parts, store_parts
 from fastfnn.kernels.rows import convert_dense, row_start
 from fastfnn.kernels.simd import (
@@ -93,10 +93,8 @@ def write_columns_of_bytes(rows, examples, tile, feature, to, memory, like):
 @kernel
 def write_tiles(rows, examples, feature, term, x, tile, count, ahead, memory, of_bytes, like):
     """Writes squares of one or two tiles for one term, and asks for the rows of the two that come next."""
-    k, behind = feature + term * PAIRS_OF_SQUARE, (tile + 2) * SIDE
-    coming, lanes = ahead, 2 * SIDE // max(1, count)
-    if behind < examples.size:
-        coming = examples.first + behind
+    k, lanes = feature + term * PAIRS_OF_SQUARE, 2 * SIDE // max(1, count)
+    coming = next_rows(rows, examples, tile * SIDE, (tile + 2) * SIDE, ahead)
     for t in range(tile, tile + count):
         to = x.at + t * x.step + term * x.parts * SQUARE
         if of_bytes is not None:
@@ -104,7 +102,7 @@ def write_tiles(rows, examples, feature, term, x, tile, count, ahead, memory, of
         if of_bytes is None:
             write_columns(rows, examples, t, k, to, memory, of_bytes, like)
         for first in range(k, min(k + PAIRS_OF_SQUARE, rows.dense), SIDE):
-            prefetch_line(rows, examples, coming + (t - tile) * lanes, first, lanes)
+            prefetch_part(rows, examples, coming + (t - tile) * lanes, first, lanes)
 
 
 @kernel

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fastfnn.kernels import dense_by_feature, dense_by_unit
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.rows import convert_dense, row_start
+from fastfnn.kernels.rows import convert_dense, prefetch_row, row_start
 from fastfnn.kernels.simd import (
     COLUMNS_TOGETHER,
     ROOMY,
@@ -42,11 +42,28 @@ def find_rows(rows, examples, begin, count, starts):
 
 
 @kernel
-def prefetch_line(rows, examples, position, feature, lanes):
-    """Asks for a cache line of each row of a tile that comes later, where nothing has read these rows before.
+def next_rows(rows, examples, begin, behind, ahead):
+    """The position of the rows to ask for while the examples from number `begin` to the one `behind` are multiplied.
 
-    All lines at once would keep the rows of now waiting. Records come with their listed features.
+    They are the next ones of a matrix. Those of records have been read already for their listed features, but for those
+    of the next block, from the position `ahead` on.
     """
+    if rows.records:
+        return ahead + begin
+    return examples.first + behind if behind < examples.size else ahead
+
+
+@kernel
+def prefetch_part(rows, examples, position, feature, lanes):
+    """Asks for a part of so many rows that come later, whenever sixteen features of rows of now are written.
+
+    All at once, they would keep the rows of now waiting: of records some at a time, of a matrix, whose rows are long,
+    a cache line of each. Records of bytes are so short that they come with the listed features.
+    """
+    if rows.records and itemsize(rows.values) > 1:
+        part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
+        for i in range(part * lanes // parts, (part + 1) * lanes // parts):
+            prefetch_row(rows, examples.order, position + i, examples.end)
     if not rows.records and feature * itemsize(rows.values) % BYTES_PER_LINE == 0:
         for i in range(position, min(position + lanes, examples.end)):
             prefetch(rows.values, row_start(rows, at(examples.order, i)) + feature)
@@ -136,7 +153,7 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
             for feature in range(first, last, COLUMNS_TOGETHER):
                 to = tile * x_tile + (feature - first) * lanes
                 write_features(rows, examples, number, tile, feature, starts, scratch, to, tiles * x_tile, like)
-                prefetch_line(rows, examples, ahead + tile * lanes, feature, lanes)
+                prefetch_part(rows, examples, ahead + tile * lanes, feature, lanes)
         at_first = weights.at + first // lanes * vector_step
         product = Product(
             scratch, x_tile, last - first, weights.values, at_first, weights.units, step, vector_step, unit_step
@@ -159,13 +176,13 @@ def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like
     begin, short = 0, by_feature or itemsize(rows.values) == 1
     while short and examples.size - begin > (TILES_TOGETHER - 1) * lanes:
         behind = begin + TILES_TOGETHER * lanes
-        coming = examples.first + behind if behind < examples.size else ahead
+        coming = next_rows(rows, examples, begin, behind, ahead)
         grids = repeat(many, TILES_TOGETHER), repeat(few, TILES_TOGETHER), repeat(one, TILES_TOGETHER)
         forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
         begin = behind
     while begin < examples.size:
         behind = begin + lanes
-        coming = examples.first + behind if behind < examples.size else ahead
+        coming = next_rows(rows, examples, begin, behind, ahead)
         grids = repeat(most, 1), repeat(few, 1), repeat(one, 1)
         forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
         begin = behind

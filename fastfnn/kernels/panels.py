@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.rows import ROWS_AHEAD, columns_start, prefetch_row, row_count, row_start
-from fastfnn.kernels.simd import at, fma, load, load_converted, narrow, prefetch, splat, splat_lane, store
+from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, prefetch, splat, splat_lane, store
 
 
 @kernel
@@ -55,6 +55,12 @@ def sum_products(rows, example, panel, main, tail, wide, four):
     return a0, b0
 
 
+@inlined_kernel
+def asks(rows):
+    """Whether the rows of the next block are prefetched here; those of floats are by the dense features, if any."""
+    return rows.dense == 0 or itemsize(rows.values) == 1
+
+
 @kernel
 def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, four):
     """z = the products of the listed features, for the examples, as rows, and the units of one panel.
@@ -63,7 +69,7 @@ def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, f
     """
     for i in range(examples.size):
         position, z_at = examples.first + i, z.at + i * z.stride
-        if distance > 0 and i % every == 0:
+        if distance > 0 and i % every == 0 and asks(rows):
             prefetch_row(rows, examples.order, position + distance, examples.end)
         main_sums, tail_sums = sum_products(rows, at(examples.order, position), panel, main, tail, wide, four)
         if main is not None:
@@ -114,7 +120,7 @@ def update_panel(rows, examples, share, panel, dz, distance, every, main, tail, 
     end = examples.first + examples.size
     for i in range(examples.size):
         position = examples.first + i
-        if distance > 0 and i % every == every - 1:
+        if distance > 0 and i % every == every - 1 and (every == 1 or asks(rows)):
             prefetch_row(rows, examples.order, position + distance, examples.end)
         if share.cuts_stride > 0 and position + ROWS_AHEAD < end:
             prefetch(share.cuts, at(examples.order, position + ROWS_AHEAD) * share.cuts_stride)
