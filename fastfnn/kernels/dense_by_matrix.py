@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.dense_features import find_rows, next_rows, prefetch_part, write_features
-from fastfnn.kernels.matrices import Squares, Sums, add_terms, square_height, store_nearest_parts, store_parts
+from fastfnn.kernels.matrices import (
+    Squares,
+    Sums,
+    add_terms,
+    square_height,
+    squares_of_terms,
+    store_nearest_parts,
+    store_parts,
+    take_registers,
+)
 from fastfnn.kernels.rows import convert_dense, row_start
 from fastfnn.kernels.simd import (
     PAIRS_OF_SQUARE,
@@ -29,7 +38,6 @@ from fastfnn.kernels.simd import (
     repeat,
     store,
     store_sums,
-    take_matrix_registers,
     transpose,
     transpose_pairs,
 )
@@ -137,13 +145,13 @@ def forward(rows, examples, weights, z, ahead, starts, scratch, of_bytes, like):
     parts = 1 if of_bytes is not None else PARTS
     find_rows(rows, examples, 0, tiles * SIDE, starts)
     for feature in range(0, rows.dense, TERMS_OF_SQUARES * PAIRS_OF_SQUARE):
-        terms = min(TERMS_OF_SQUARES, (rows.dense - feature + PAIRS_OF_SQUARE - 1) // PAIRS_OF_SQUARE)
+        terms = min(TERMS_OF_SQUARES, squares_of_terms(rows.dense - feature))
         x = Squares(scratch, 0, terms * parts * SQUARE, SQUARE, parts)
         w = Squares(scratch, tiles * x.step, terms * PARTS * height * SIDE, height * SIDE, PARTS)
         memory = Memory(scratch, w.at + 2 * w.step, starts)
         for unit in range(0, units, 2 * height):
             rest, written = min(2 * height, units - unit), unit > 0
-            take_matrix_registers(min(height, rest), max(1, rest - height))
+            take_registers(height, rest)
             for i in range(0, rest, height):
                 to, count = w.at + i // height * w.step, min(height, rest - i)
                 write_weights(weights, blocks, feature, terms, unit + i, count, scratch, to, w.square, parts, like)
@@ -248,7 +256,7 @@ def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
     parts = 1 if of_bytes is not None else PARTS
     for begin in range(0, examples.size, EXAMPLES_TOGETHER):
         count = min(EXAMPLES_TOGETHER, examples.size - begin)
-        terms = (count + PAIRS_OF_SQUARE - 1) // PAIRS_OF_SQUARE
+        terms = squares_of_terms(count)
         x = Squares(scratch, 0, terms * parts * SQUARE, SQUARE, parts)
         following = Squares(scratch, 2 * x.step, x.step, SQUARE, parts)
         gradient = Squares(scratch, 4 * x.step, terms * PARTS * height * SIDE, height * SIDE, PARTS)
@@ -268,7 +276,7 @@ def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
                 unit = square * height
                 rest = min(2 * height, units - unit)
                 if taken != rest:
-                    take_matrix_registers(min(height, rest), max(1, rest - height))
+                    take_registers(height, rest)
                     taken = rest
                 w_at = weights.at + feature // SIDE * weights.stride + unit * SIDE
                 sums = Sums(weights.values, w_at, height * SIDE, weights.stride, SIDE)

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.matrices import Squares, Sums, add_terms, square_height, store_nearest_parts
+from fastfnn.kernels.matrices import (
+    Squares,
+    Sums,
+    add_terms,
+    square_height,
+    squares_of_terms,
+    store_nearest_parts,
+    take_registers,
+)
 from fastfnn.kernels.simd import (
     PAIRS_OF_SQUARE,
     SIDE,
@@ -15,45 +23,44 @@ from fastfnn.kernels.simd import (
     splat,
     store,
     store_sums,
-    take_matrix_registers,
     transpose,
 )
 from fastfnn.kernels.structures import EXAMPLES_TOGETHER, PARTS, TERMS_OF_SQUARES
 
 
 @inlined_kernel
-def multiply_grid(x, y, row, column, terms, sums, grid):
+def multiply_grid(x, y, column, terms, sums, grid):
     """Adds all terms to a grid of sums."""
     load_sums(sums.values, sums.at, sums.row_step, sums.column_step, sums.stride, grid)
     for term in range(terms):
-        add_terms(x, y, row, column, term, grid)
+        add_terms(x, y, 0, column, term, grid)
     store_sums(sums.values, sums.at, sums.row_step, sums.column_step, sums.stride, grid)
 
 
 @kernel
-def multiply_squares(x, y, row, rows, columns, terms, sums, like):
+def multiply_squares(x, y, rows, columns, terms, sums, like):
     """sums += x @ y for one or two rows of squares of x, and so many columns of y."""
     one, two = repeat(like, 1), repeat(like, 2)
     for column in range(0, columns, 2):
         at = Sums(sums.values, sums.at + column * sums.column_step, sums.row_step, sums.column_step, sums.stride)
         if rows > 1:
             if column + 1 < columns:
-                multiply_grid(x, y, row, column, terms, at, repeat(two, 2))
+                multiply_grid(x, y, column, terms, at, repeat(two, 2))
             else:
-                multiply_grid(x, y, row, column, terms, at, repeat(one, 2))
+                multiply_grid(x, y, column, terms, at, repeat(one, 2))
         elif column + 1 < columns:
-            multiply_grid(x, y, row, column, terms, at, repeat(two, 1))
+            multiply_grid(x, y, column, terms, at, repeat(two, 1))
         else:
-            multiply_grid(x, y, row, column, terms, at, repeat(one, 1))
+            multiply_grid(x, y, column, terms, at, repeat(one, 1))
 
 
 @kernel
-def write_pairs(source, at, step, count, first, target, to, rows, like):
-    """Writes squares whose row i has vector i and vector i + 16 of those that are `step` apart, of which `count` exist.
+def write_pairs(source, at, step, count, first, target, to, like):
+    """Writes squares of 32 vectors that are `step` apart: row i has vectors i and i + 16.
 
-    The first one has the number `first`; of squares, there are so many rows.
+    The first one has the number `first`; there are `count` in all, and zeros behind.
     """
-    for i in range(rows):
+    for i in range(SIDE):
         x, y = like, like
         if first + i < count:
             x = load(source, at + (first + i) * step, like)
@@ -68,7 +75,7 @@ def write_tile(product, tile, first, terms, target, to, like):
     x_at = product.x_at + tile * product.x_tile
     for term in range(terms):
         k = first + term * PAIRS_OF_SQUARE
-        write_pairs(product.workspace, x_at, SIDE, product.n_in, k, target, to, SIDE, like)
+        write_pairs(product.workspace, x_at, SIDE, product.n_in, k, target, to, like)
         to += PARTS * SQUARE
 
 
@@ -109,7 +116,7 @@ def multiply(product, tiles, scratch, like):
             store(start, product.workspace, out_at + unit * SIDE)
     height = square_height(product.n_out)
     for first in range(0, product.n_in, TERMS_OF_SQUARES * PAIRS_OF_SQUARE):
-        terms = min(TERMS_OF_SQUARES, (product.n_in - first + PAIRS_OF_SQUARE - 1) // PAIRS_OF_SQUARE)
+        terms = min(TERMS_OF_SQUARES, squares_of_terms(product.n_in - first))
         x = Squares(scratch, 0, terms * PARTS * SQUARE, SQUARE, PARTS)
         w = Squares(scratch, tiles * x.step, terms * PARTS * height * SIDE, height * SIDE, PARTS)
         spare = w.at + 2 * w.step
@@ -117,13 +124,13 @@ def multiply(product, tiles, scratch, like):
             write_tile(product, tile, first, terms, scratch, x.at + tile * x.step, like)
         for unit in range(0, product.n_out, 2 * height):
             rest = min(2 * height, product.n_out - unit)
-            take_matrix_registers(min(height, rest), max(1, rest - height))
+            take_registers(height, rest)
             for i in range(0, rest, height):
                 to, units = w.at + i // height * w.step, min(height, rest - i)
                 write_weights(product, unit + i, units, first, terms, scratch, to, w.square, spare, like)
             at = product.out_at + unit * SIDE
             sums = Sums(product.workspace, at, height * SIDE, product.out_tile, SIDE)
-            multiply_squares(w, x, 0, 1 if rest <= height else 2, tiles, terms, sums, like)
+            multiply_squares(w, x, 1 if rest <= height else 2, tiles, terms, sums, like)
     leave_matrix_registers()
 
 
@@ -153,19 +160,19 @@ def gradient(product, examples, scratch, like):
             store(like, product.gradients, at + unit)
     for begin in range(0, examples, EXAMPLES_TOGETHER):
         count = min(EXAMPLES_TOGETHER, examples - begin)
-        terms = (count + PAIRS_OF_SQUARE - 1) // PAIRS_OF_SQUARE
+        terms = squares_of_terms(count)
         dz = Squares(scratch, 0, terms * PARTS * SQUARE, SQUARE, PARTS)
         x = Squares(scratch, columns * dz.step, terms * PARTS * height * SIDE, height * SIDE, PARTS)
         for column in range(columns):
             dz_at, to = product.dz_at + begin * product.dz_tile + column * SIDE, column * dz.step
             for first in range(0, count, PAIRS_OF_SQUARE):
-                write_pairs(product.workspace, dz_at, product.dz_tile, count, first, scratch, to, SIDE, like)
+                write_pairs(product.workspace, dz_at, product.dz_tile, count, first, scratch, to, like)
                 to += PARTS * SQUARE
         for row in range(0, rows, 2 * height):
             rest = min(2 * height, rows - row)
-            take_matrix_registers(min(height, rest), max(1, rest - height))
+            take_registers(height, rest)
             write_rows(product, begin, row, rest, count, x, like)
             at = start + row * product.stride
             sums = Sums(product.gradients, at, height * product.stride, SIDE, product.stride)
-            multiply_squares(x, dz, 0, 1 if rest <= height else 2, columns, terms, sums, like)
+            multiply_squares(x, dz, 1 if rest <= height else 2, columns, terms, sums, like)
     leave_matrix_registers()

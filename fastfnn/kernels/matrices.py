@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.simd import SIDE, add_products, leading_half, load_factors, nearest_half, paired, store
+from fastfnn.kernels.simd import (
+    PAIRS_OF_SQUARE,
+    SIDE,
+    add_products,
+    leading_half,
+    load_factors,
+    nearest_half,
+    paired,
+    store,
+    take_matrix_registers,
+)
 from fastfnn.kernels.structures import PARTS
 
 
@@ -18,6 +28,18 @@ def square_height(units):
     """Of how many units the squares of a factor have one a row: all about the same, so that as few as possible pad."""
     squares = (units + SIDE - 1) // SIDE
     return (units + squares - 1) // squares
+
+
+@kernel
+def squares_of_terms(count):
+    """Into how many squares so many terms go."""
+    return (count + PAIRS_OF_SQUARE - 1) // PAIRS_OF_SQUARE
+
+
+@inlined_kernel
+def take_registers(height, rows):
+    """Takes registers for grids of so many rows: one row of squares of a height, or two, of which the last is lower."""
+    take_matrix_registers(min(height, rows), max(1, rows - height))
 
 
 @inlined_kernel

@@ -15,11 +15,13 @@ Operations that need a width take it from an example, `like`. Vectors support + 
 and unsigned ones also ^ and &. Arrays are one-dimensional and contiguous, or pointers; offsets count elements, must
 not be negative and are not checked.
 
+Matrix registers, where the processor has some, are in `matrices`.
+
 Every operation has a NumPy twin, which is its specification and takes its place when compilation is disabled
 (NUMBA_DISABLE_JIT=1), where a vector is an array of its lanes.
 """
 
-from fastfnn.kernels.processor import MATRICES, REGISTER_BYTES, REGISTERS, ROOMY, SIDE, VECTOR_BYTES
+from fastfnn.kernels.processor import REGISTER_BYTES, REGISTERS, ROOMY, SIDE, VECTOR_BYTES
 from fastfnn.kernels.simd.arithmetic import (
     equal,
     exp,
@@ -91,7 +93,6 @@ from fastfnn.kernels.simd.vectors import (
 __all__ = [
     "COLUMNS_TOGETHER",
     "INT32",
-    "MATRICES",
     "PAIRS_OF_SQUARE",
     "REGISTERS",
     "REGISTER_BYTES",
