@@ -77,7 +77,7 @@ def times(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share or an addition."""
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:z.0f} %"
 
 
 def at_least(what: str, wanted: Mapping[int, float], found: Mapping[int, float | None], limits: Limits = ()) -> Target:

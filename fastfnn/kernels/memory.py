@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.kernels.processor import SIDE, VECTOR_BYTES
+from fastfnn.kernels.processor import SIDE
 from fastfnn.kernels.structures import EXAMPLES_TOGETHER, PARTS, TERMS_OF_SQUARES
 
 Array = NDArray[Any]
+PAGE_BYTES = 4096
 
 
 def round_up(count: Any, multiple: int) -> Any:
@@ -19,10 +20,15 @@ def round_up(count: Any, multiple: int) -> Any:
 
 
 def aligned_zeros(count: int, dtype: Any) -> Array:
-    """Zeros that begin at a cache line; a vector that crosses lines costs two loads."""
+    """Zeros that begin at a page.
+
+    A vector that crosses cache lines costs two loads. And where several arrays are gone over together, a load waits for
+    stores before it that have the same place in another page, since they might be the same: arrays that begin at the
+    same place in a page never meet like that.
+    """
     itemsize = np.dtype(dtype).itemsize
-    buffer = np.zeros(count + VECTOR_BYTES // itemsize, dtype)
-    skip = -buffer.ctypes.data % VECTOR_BYTES // itemsize
+    buffer = np.zeros(count + PAGE_BYTES // itemsize, dtype)
+    skip = -buffer.ctypes.data % PAGE_BYTES // itemsize
     return buffer[skip : skip + count]
 
 
