@@ -25,9 +25,7 @@ from fastfnn.packing import PackedNetwork
 from fastfnn.stretch import Stretch
 
 
-@pytest.mark.parametrize("features", [X, mixed_matrix(200, 30), mixed_matrix(200, 17)], ids=["few", "mixed", "dense"])
-@pytest.mark.parametrize("group", [(48, 4), (60, 20), (32, 2)], ids=str)
-def test_groups_write_nothing_outside_their_buffers(features: Any, group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_that_nothing_is_written_outside(features: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
     guard, buffers, original = 4096, [], packing.aligned_zeros
 
     def guarded(count: int, dtype: str) -> Any:
@@ -39,8 +37,25 @@ def test_groups_write_nothing_outside_their_buffers(features: Any, group: Any, m
     for module in (packing, binding):
         monkeypatch.setattr(module, "aligned_zeros", guarded)
     data = Dataset.from_arrays(features, Y)
-    fastfnn.train(data, config(batch_size=group[0], batchnorm="before", batchnorm_group=group[1], epochs=1))
+    fastfnn.train(data, config(epochs=1, **options))
     assert all((buffer[:guard] == 7).all() and (buffer[guard + count :] == 7).all() for count, buffer in buffers)
+
+
+@pytest.mark.parametrize("features", [X, mixed_matrix(200, 30), mixed_matrix(200, 17)], ids=["few", "mixed", "dense"])
+@pytest.mark.parametrize("group", [(48, 4), (60, 20), (32, 2)], ids=str)
+def test_groups_write_nothing_outside_their_buffers(features: Any, group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"batchnorm": "before", "batchnorm_group": group[1]}
+    check_that_nothing_is_written_outside(features, monkeypatch, batch_size=group[0], **options)
+
+
+@pytest.mark.parametrize("batch_size", [33, 150])
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_wide_layers_write_nothing_outside_their_buffers(
+    kind: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers of 128 units and more, which go through matrix registers where there are some."""
+    features, options = mixed_matrix(200, 70).astype(kind), {"hidden": (133, 150), "input": "dense"}
+    check_that_nothing_is_written_outside(features, monkeypatch, batch_size=batch_size, **options)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "auto"])
