@@ -12,6 +12,7 @@ from fastfnn.config import InputKind
 from fastfnn.data import Dataset, Features, Split
 from fastfnn.errors import DataError
 from fastfnn.kernels import Rows, Share
+from fastfnn.kernels.binding import UNITS_BY_MATRIX
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
 from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
@@ -22,7 +23,7 @@ COST_OF_NONZERO = 4.0  # of a listed value, in multiplications of a dense featur
 # The more units, the less a dense feature costs in matrix registers: each unit adds so much to the cost of a listed
 # value, up to a limit.
 COST_BY_MATRIX = 1 / 32
-UNITS_BY_MATRIX = (64, 512)
+MOST_UNITS = 512
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
@@ -52,9 +53,8 @@ def identity_order(n_features: int, *, dense: bool) -> FeatureOrder:
 
 def cost_of_nonzero(units: int, dtype: str) -> float:
     """What a listed value costs a first layer of so many units, in multiplications of a dense feature."""
-    fewest, most = UNITS_BY_MATRIX
-    by_matrix = MATRICES and dtype == "float32" and units >= fewest
-    return COST_OF_NONZERO + COST_BY_MATRIX * min(units, most) * by_matrix
+    by_matrix = MATRICES and dtype == "float32" and units >= UNITS_BY_MATRIX
+    return COST_OF_NONZERO + COST_BY_MATRIX * min(units, MOST_UNITS) * by_matrix
 
 
 def order_of_features(data: Dataset, kind: InputKind, cost: float = COST_OF_NONZERO) -> FeatureOrder:

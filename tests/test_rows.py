@@ -24,6 +24,7 @@ from fastfnn.rows import (
     COST_OF_NONZERO,
     FEATURES_PER_VECTOR,
     FeatureOrder,
+    cost_of_nonzero,
     densities,
     identity_order,
     make_rows,
@@ -110,6 +111,30 @@ def test_one_order_for_a_data_set() -> None:
     for kind, dense in (("sparse", 0), ("dense", 52)):
         forced = order_of_features(data, kind)
         assert (forced.dense, forced.features.tolist()) == (dense, list(range(52)))
+
+
+@pytest.mark.parametrize(
+    ("matrices", "units", "dtype", "cost"),
+    [
+        (True, 63, "float32", 4),
+        (True, 64, "float32", 6),
+        (True, 128, "float32", 8),
+        (True, 2000, "float32", 20),
+        (True, 128, "float64", 4),
+        (False, 128, "float32", 4),
+    ],
+)
+def test_the_more_units_the_more_a_listed_value_costs_in_matrix_registers(
+    monkeypatch: pytest.MonkeyPatch, matrices: bool, units: int, dtype: str, cost: float
+) -> None:
+    monkeypatch.setattr(rows_module, "MATRICES", matrices)
+    assert cost_of_nonzero(units, dtype) == cost
+
+
+def test_the_more_a_listed_value_costs_the_more_features_are_dense(small_mnist: Dataset) -> None:
+    cheap, dear = (order_of_features(small_mnist, "auto", cost) for cost in (4.0, 20.0))
+    assert cheap.dense < dear.dense < small_mnist.n_features
+    assert order_of_features(small_mnist, "auto", 20.0) is dear
 
 
 # --------------------------------------------------------------------------------------------------------------- rows
