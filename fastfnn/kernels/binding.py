@@ -21,6 +21,7 @@ from fastfnn.kernels.structures import (
     EXAMPLES_PER_PASS,
     EXAMPLES_TOGETHER,
     FEATURES_TOGETHER,
+    NARROW_UNITS,
     RELU,
     TILES_TOGETHER,
     Buffers,
@@ -50,6 +51,7 @@ class FirstLayer(NamedTuple):
     panels: tuple[tuple[int, int], ...]  # units in wide vectors, and in a narrow one
     by_feature: bool  # `Layout.dense_by_feature`
     by_matrix: bool  # whether dense features are multiplied in matrix registers
+    narrow: bool  # and, if so, whether by `narrow_by_matrix`
     training: bool  # else there are no updates
 
     @classmethod
@@ -59,9 +61,10 @@ class FirstLayer(NamedTuple):
         """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit."""
         sizes = tuple((main, tail) for main, tail, _ in panels)
         kinds = rows.columns.dtype.name, rows.values.dtype.name
-        wide = bool(layout.units[1] >= UNITS_BY_MATRIX)
-        by_matrix = wide or (kinds[1] == "uint8" and (layout.trains_by_matrix or not training))
-        by = layout.dense_by_feature, bool(layout.by_matrix[1]) and by_matrix
+        units, of_bytes = int(layout.units[1]), kinds[1] == "uint8"
+        pays = units >= UNITS_BY_MATRIX or (of_bytes and (layout.trains_by_matrix or not training))
+        by_matrix = bool(layout.by_matrix[1]) and pays
+        by = layout.dense_by_feature, by_matrix, by_matrix and of_bytes and units <= NARROW_UNITS
         return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, training)
 
     def functions(self) -> dict[str, list[Key | None]]:
@@ -75,13 +78,13 @@ class FirstLayer(NamedTuple):
         of_product = (*of_weights, *of_outputs, WORD)
         of_sum = (*OF_SHARE, *of_weights, *of_outputs)
         of_memory = (reals, f"*{WORD}")
-        of_bytes: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0,)]
+        of_matrix: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0, int(self.narrow))]
 
         kind = "dense"
         of_forward: list[tuple[int, ...]] = [(int(self.by_feature),)]
         of_update: list[tuple[int, ...]] = [(features, units, direct)]
         if self.by_matrix:
-            kind, of_forward, of_update = "matrix", of_bytes, of_bytes
+            kind, of_forward, of_update = "matrix", of_matrix, of_matrix
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
             of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD)

@@ -53,8 +53,8 @@ class Memory(NamedTuple):
 
 
 @kernel
-def write_weights(weights, blocks, feature, terms, unit, units, target, to, square, times, like):
-    """Writes squares of the weights of some units, for the features from `feature` on."""
+def write_weights(weights, blocks, feature, terms, unit, units, target, to, step, square, times, like):
+    """Writes squares of the weights of some units, for the features from `feature` on, `step` from term to term."""
     for term in range(terms):
         block = feature // SIDE + 2 * term
         for i in range(units):
@@ -63,7 +63,7 @@ def write_weights(weights, blocks, feature, terms, unit, units, target, to, squa
             if block + 1 < blocks:
                 second = load(weights.values, w_at + weights.stride, like)
             store_parts(load(weights.values, w_at, like), second, target, to + i * SIDE, square, times)
-        to += PARTS * square
+        to += step
 
 
 @inlined_kernel
@@ -154,7 +154,10 @@ def forward(rows, examples, weights, z, ahead, starts, scratch, of_bytes, like):
             take_registers(height, rest)
             for i in range(0, rest, height):
                 to, count = w.at + i // height * w.step, min(height, rest - i)
-                write_weights(weights, blocks, feature, terms, unit + i, count, scratch, to, w.square, parts, like)
+                step = PARTS * w.square
+                write_weights(
+                    weights, blocks, feature, terms, unit + i, count, scratch, to, step, w.square, parts, like
+                )
             if not written:
                 write_tiles(rows, examples, feature, 0, x, 0, min(2, tiles), ahead, memory, of_bytes, like)
             for tile in range(0, tiles, 2):
@@ -173,7 +176,7 @@ def forward(rows, examples, weights, z, ahead, starts, scratch, of_bytes, like):
 
 
 @kernel
-def write_gradient(dz, begin, count, terms, unit, units, target, to, square, spare, times, like):
+def write_gradient(dz, begin, count, terms, unit, units, target, to, step, square, spare, times, like):
     """Writes squares of the gradient of some units' outputs, for `count` examples from number `begin` on."""
     for term in range(terms):
         for half in range(2):
@@ -187,7 +190,7 @@ def write_gradient(dz, begin, count, terms, unit, units, target, to, square, spa
         for i in range(0, units * SIDE, SIDE):
             x, y = load(target, spare + i, like), load(target, spare + SQUARE + i, like)
             store_parts(x, y, target, to + i, square, times)
-        to += PARTS * square
+        to += step
 
 
 @inlined_kernel
@@ -264,8 +267,10 @@ def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
         find_rows(rows, examples, begin, terms * PAIRS_OF_SQUARE, starts)
         for square in range(squares):
             unit, to = square * height, gradient.at + square * gradient.step
-            n = min(height, units - unit)
-            write_gradient(dz, begin, count, terms, unit, n, scratch, to, gradient.square, memory.spare, parts, like)
+            n, step = min(height, units - unit), PARTS * gradient.square
+            write_gradient(
+                dz, begin, count, terms, unit, n, scratch, to, step, gradient.square, memory.spare, parts, like
+            )
         taken = 0
         blocks = min(2, (share.feature_end - share.feature_begin) // SIDE)
         write_blocks(rows, examples, begin, 0, share.feature_begin, blocks, x, memory, of_bytes, like)

@@ -14,6 +14,7 @@ from fastfnn.kernels import (
     dense_by_matrix,
     dense_features,
     hidden_by_matrix,
+    narrow_by_matrix,
     optimizers,
     panels,
     passes,
@@ -87,8 +88,9 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
     return dense_update
 
 
-def make_matrix_forward(bytes_of_vector: int) -> Function:
-    """`dense_by_matrix.forward`; the size is 0 where values are not bytes."""
+def make_matrix_forward(bytes_of_vector: int, narrow: bool) -> Function:
+    """`dense_by_matrix.forward`, or `narrow_by_matrix.forward`; the size is 0 where values are not bytes."""
+    multiply = narrow_by_matrix.forward if narrow else dense_by_matrix.forward
 
     # fmt: off
     def matrix_forward(
@@ -101,13 +103,14 @@ def make_matrix_forward(bytes_of_vector: int) -> Function:
         matrix = DenseWeights(weights, weights_at, weights_stride, units)
         outputs, like = Outputs(z, z_at, z_tile), zeros(scratch, VECTOR_BYTES)
         of_bytes = zeros(scratch, bytes_of_vector)
-        dense_by_matrix.forward(rows, examples, matrix, outputs, ahead, starts, scratch, of_bytes, like)
+        multiply(rows, examples, matrix, outputs, ahead, starts, scratch, of_bytes, like)
 
     return matrix_forward
 
 
-def make_matrix_update(bytes_of_vector: int) -> Function:
-    """`dense_by_matrix.update`, likewise."""
+def make_matrix_update(bytes_of_vector: int, narrow: bool) -> Function:
+    """`dense_by_matrix.update` or `narrow_by_matrix.update`, likewise."""
+    add_gradient = narrow_by_matrix.update if narrow else dense_by_matrix.update
 
     # fmt: off
     def matrix_update(
@@ -122,7 +125,7 @@ def make_matrix_update(bytes_of_vector: int) -> Function:
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient, like = Outputs(dz, dz_at, dz_stride), zeros(scratch, VECTOR_BYTES)
         of_bytes = zeros(scratch, bytes_of_vector)
-        dense_by_matrix.update(rows, examples, share, matrix, gradient, starts, scratch, of_bytes, like)
+        add_gradient(rows, examples, share, matrix, gradient, starts, scratch, of_bytes, like)
 
     return matrix_update
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.rows import ROWS_AHEAD, columns_start, prefetch_row, row_count, row_start
+from fastfnn.kernels.rows import ROWS_AHEAD, columns_start, prefetch_listed, prefetch_row, row_count, row_start
 from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, prefetch, splat, splat_lane, store
 
 
@@ -71,6 +71,7 @@ def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, f
         position, z_at = examples.first + i, z.at + i * z.stride
         if distance > 0 and i % every == 0 and asks(rows):
             prefetch_row(rows, examples.order, position + distance, examples.end)
+        prefetch_listed(rows, examples.order, position, examples.first + examples.size)
         main_sums, tail_sums = sum_products(rows, at(examples.order, position), panel, main, tail, wide, four)
         if main is not None:
             store(main_sums, z.values, z_at)
@@ -124,6 +125,7 @@ def update_panel(rows, examples, share, panel, dz, distance, every, main, tail, 
             prefetch_row(rows, examples.order, position + distance, examples.end)
         if share.cuts_stride > 0 and position + ROWS_AHEAD < end:
             prefetch(share.cuts, at(examples.order, position + ROWS_AHEAD) * share.cuts_stride)
+        prefetch_listed(rows, examples.order, position, end)
         example = at(examples.order, position)
         start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
         cut_at = example * share.cuts_stride

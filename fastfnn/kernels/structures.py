@@ -30,6 +30,7 @@ FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the til
 TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
 EXAMPLES_TOGETHER = 128  # of a block, that go through the first layer, or through matrix registers, together
 PARTS = 3  # bfloat16 numbers that make up a float32
+NARROW_UNITS = 32  # at most, of which all squares are multiplied by one of bytes after the other
 TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room
 BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many

@@ -19,7 +19,7 @@ from fastfnn.rows import FeatureOrder, densities, identity_order, order_by_densi
 
 Array = NDArray[Any]
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
-UNITS = [1, 3, 4, 5, 20, 21, 64, 144]  # the last two, in vectors, with weights that lie feature by feature
+UNITS = [1, 3, 4, 5, 20, 21, 30, 40, 64, 144]  # the last two, in vectors, with weights that lie feature by feature
 EXAMPLES = [1, 3, 16, 33, 70, 150]
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float32 in matrices", "float64"], indirect=True)
 each_storage = pytest.mark.parametrize("stored", ["uint8", "float"])

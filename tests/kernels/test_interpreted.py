@@ -17,7 +17,7 @@ from fastfnn import layout, reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import Share, binding, dense_by_matrix, dense_features
+from fastfnn.kernels import Share, binding, dense_by_matrix, dense_features, narrow_by_matrix
 from fastfnn.kernels.processor import INTERPRETED, MATRICES
 from fastfnn.parameters import Parameters
 from fastfnn.rows import densities, order_by_density, order_of_features
@@ -157,17 +157,20 @@ def test_many_features() -> None:
     check(dataset(csr_matrix(X)), hidden=(2,), epochs=1, tolerance=1e-10)
 
 
-def run_an_epoch(data: Dataset, batch_size: int) -> None:
-    config = TrainingConfig(hidden=(3,), batch_size=batch_size, input="dense")
+def run_an_epoch(data: Dataset, batch_size: int, units: int = 3) -> None:
+    config = TrainingConfig(hidden=(units,), batch_size=batch_size, input="dense")
     steps = config.steps_per_epoch(len(data.train))
     order = np.random.default_rng(3).permutation(data.train.indices)
     KernelEngine(data, config).run(Stretch(order, 0, steps, 0, np.full(steps, 1e-3), np.zeros(1, np.uint32)))
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
+@pytest.mark.parametrize(("module", "units", "tiles"), [(narrow_by_matrix, 3, 1), (dense_by_matrix, 33, 2)])
 @pytest.mark.parametrize("batch_size", [32, 75, 128, 300])
-def test_rows_of_squares_are_asked_for_before_they_are_read(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
-    """All cache lines but those of the two tiles that a run begins with."""
+def test_rows_of_squares_are_asked_for_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, module: Any, units: int, tiles: int
+) -> None:
+    """All cache lines but those of the tiles that a run begins with."""
     data = dataset(mixed_matrix(300, 128))
     asked: set[int] = set()
     late: list[set[int]] = []
@@ -179,10 +182,10 @@ def test_rows_of_squares_are_asked_for_before_they_are_read(monkeypatch: pytest.
 
     monkeypatch.setattr(layout, "MATRICES", True)
     monkeypatch.setattr(dense_features, "prefetch", lambda values, offset: asked.add(int(offset) // 64))
-    monkeypatch.setattr(dense_by_matrix, "write_columns_of_bytes", reading)
-    run_an_epoch(data, batch_size)
+    monkeypatch.setattr(module, "write_columns_of_bytes", reading)
+    run_an_epoch(data, batch_size, units)
     assert len(late[0]) == 16
-    assert not any(late[8:])
+    assert not any(late[4 * tiles :])
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")

@@ -19,16 +19,20 @@ from fastfnn.kernels.processor import INTERPRETED, MATRICES
 from fastfnn.kernels.simd import (
     SIDE,
     SQUARE,
+    add_product,
     add_products,
+    clear_register,
     leading_half,
     leave_matrix_registers,
     load,
     load_factors,
+    load_register,
     load_sums,
     nearest_half,
     paired,
     repeat,
     store,
+    store_register,
     store_sums,
     take_matrix_registers,
     transpose_pairs,
@@ -68,6 +72,20 @@ def multiply(x, y, sums, first, second, stride):
     load_factors(y, 0, SQUARE, grid[0])
     add_products(x, 0, SQUARE, grid)
     store_sums(sums, 0, 16 * stride, SIDE, stride, grid)
+    leave_matrix_registers()
+
+
+@entry_point
+def multiply_registers(x, y, sums, rows, stride):
+    """sums += x @ y for the registers of the first row of a grid; then those of the second row become zeros."""
+    take_matrix_registers(rows, 3)
+    load_register(0, sums, 0, stride)
+    load_register(4, x, 0, SIDE)
+    load_register(7, y, 0, SIDE)
+    add_product(0, 4, 7)
+    store_register(0, sums, 0, stride)
+    clear_register(2)
+    store_register(2, sums, 16 * stride, stride)
     leave_matrix_registers()
 
 
@@ -149,6 +167,21 @@ def test_products_of_squares(first: int, second: int) -> None:
     np.testing.assert_array_equal(sums[:, 32:], before[:, 32:])
     np.testing.assert_array_equal(sums[first:16], before[first:16])
     np.testing.assert_array_equal(sums[16 + second :], before[16 + second :])
+
+
+@needs_registers
+@pytest.mark.parametrize("rows", [16, 5, 1])
+def test_products_of_registers(rows: int) -> None:
+    """By their numbers; bit for bit what a grid of one row and one column gets."""
+    x, y = random_pairs(32, 0), random_pairs(32, 1)
+    before = np.random.default_rng(2).normal(size=(32, 37)).astype(np.float32)
+    sums, of_grid = before.copy(), before.copy()
+    multiply_registers(x.reshape(-1), y.reshape(-1), sums.reshape(-1), rows, 37)
+    multiply(x.reshape(-1), y.reshape(-1), of_grid.reshape(-1), rows, 3, 37)
+    np.testing.assert_array_equal(sums[:rows, :16], of_grid[:rows, :16])
+    np.testing.assert_array_equal(sums[16:19, :16], 0)
+    sums[:rows, :16], sums[16:19, :16] = before[:rows, :16], before[16:19, :16]
+    np.testing.assert_array_equal(sums, before)
 
 
 def test_pairs_of_columns() -> None:

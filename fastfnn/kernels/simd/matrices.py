@@ -175,11 +175,8 @@ def _halves(words: Any) -> tuple[Any, Any]:
 
 def _add_products_twin(array: Any, offset: int, step: int, grid: Any) -> None:
     for i, j, number in _numbers(grid):
-        (low, high), (y_low, y_high) = (
-            _halves(_square(array, offset + i * step, len(_state[number]), SIDE)),
-            _halves(_state[FIRST_Y + j]),
-        )
-        _state[number] = (_state[number] + low @ y_low + high @ y_high).astype(np.float32)
+        _load_register_twin(FIRST_X + i, array, offset + i * step, SIDE)
+        _add_product_twin(number, FIRST_X + i, FIRST_Y + j)
 
 
 @operation(_add_products_twin)
@@ -198,6 +195,76 @@ def add_products(typing_context: Any, array: Any, offset: Any, step: Any, grid: 
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, grid), codegen
+
+
+def _is_literal(*numbers: Any) -> bool:
+    return all(isinstance(number, types.IntegerLiteral) for number in numbers)
+
+
+def _load_register_twin(number: int, array: Any, offset: int, stride: int) -> None:
+    _state[number] = _square(array, offset, len(_state[number]), stride)
+
+
+def _moved_register(name: str) -> Any:
+    def typed(typing_context: Any, number: Any, array: Any, offset: Any, stride: Any) -> Any:
+        if not _is_literal(number):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _, data, at, step = arguments
+            _move(context, builder, name, number.literal_value, array, data, at, step)
+            return context.get_dummy_value()
+
+        return types.void(number, array, types.intp, types.intp), codegen
+
+    return typed
+
+
+def _store_register_twin(number: int, array: Any, offset: int, stride: int) -> None:
+    for i, row in enumerate(_state[number]):
+        array[offset + i * stride : offset + i * stride + SIDE] = row
+
+
+#: Loads the register of this number, a literal, from array[offset] on, rows `stride` apart.
+load_register = operation(_load_register_twin, prefer_literal=True)(_moved_register("llvm.x86.tileloadd64"))
+#: Stores it.
+store_register = operation(_store_register_twin, prefer_literal=True)(_moved_register("llvm.x86.tilestored64"))
+
+
+def _clear_register_twin(number: int) -> None:
+    _state[number] = np.zeros_like(_state[number])
+
+
+@operation(_clear_register_twin, prefer_literal=True)
+def clear_register(typing_context: Any, number: Any) -> Any:
+    """Fills the register of this number, a literal, with zeros."""
+    if not _is_literal(number):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call_intrinsic(builder, "llvm.x86.tilezero", ir.VoidType(), [INT8(number.literal_value)])
+        return context.get_dummy_value()
+
+    return types.void(number), codegen
+
+
+def _add_product_twin(sums: int, x: int, y: int) -> None:
+    (low, high), (y_low, y_high) = _halves(_state[x]), _halves(_state[y])
+    _state[sums] = (_state[sums] + low @ y_low + high @ y_high).astype(np.float32)
+
+
+@operation(_add_product_twin, prefer_literal=True)
+def add_product(typing_context: Any, sums: Any, x: Any, y: Any) -> Any:
+    """Adds the product of two registers to a third one, all by their numbers, which are literals."""
+    if not _is_literal(sums, x, y):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        numbers = [INT8(number.literal_value) for number in (sums, x, y)]
+        call_intrinsic(builder, "llvm.x86.tdpbf16ps", ir.VoidType(), numbers)
+        return context.get_dummy_value()
+
+    return types.void(sums, x, y), codegen
 
 
 def _bfloat16(added: int) -> Any:

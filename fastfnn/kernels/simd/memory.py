@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -190,17 +191,25 @@ def splat_lane(typing_context: Any, vector: Any, number: Any, like: Any) -> Any:
     return like(vector, number, like), codegen
 
 
-@operation(lambda array, offset: None)
-def prefetch(typing_context: Any, array: Any, offset: Any) -> Any:
-    """Asks for the cache line of array[offset]; harmless outside the array."""
+def _prefetching(levels: int) -> Callable[..., Any]:
+    """What asks for a cache line, for reading, into so many levels of caches of three."""
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = pointer_to(context, builder, array, arguments[0], arguments[1], ir.IntType(8))
-        arguments = [pointer, INT32(0), INT32(2), INT32(1)]  # to read, keep in all levels, data
-        call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
-        return context.get_dummy_value()
+    def typed(typing_context: Any, array: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = pointer_to(context, builder, array, arguments[0], arguments[1], ir.IntType(8))
+            arguments = [pointer, INT32(0), INT32(levels), INT32(1)]
+            call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
+            return context.get_dummy_value()
 
-    return types.void(array, types.intp), codegen
+        return types.void(array, types.intp), codegen
+
+    return typed
+
+
+#: Asks for the cache line of array[offset], as far as the second-level cache; harmless outside the array.
+prefetch = operation(lambda array, offset: None)(_prefetching(2))
+#: The same as far as the nearest cache, for what is needed at once.
+prefetch_near = operation(lambda array, offset: None)(_prefetching(3))
 
 
 @operation(lambda structure: structure)

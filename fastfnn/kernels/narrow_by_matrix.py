@@ -1,0 +1,191 @@
+"""The first layer's dense features of bytes in matrix registers, where there are at most 32 units.
+
+As in `dense_by_matrix`, but each square of bytes is multiplied by all that there is for its terms, one after the other:
+a register is multiplied by another one in less time if the last product was its own too. The first sixteen units have a
+square of sums, those behind them another. Where these are so few that all their parts fit one square, its sums are of
+parts, which are added up in the end: one product instead of three.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fastfnn.kernels.compilation import inlined_kernel, kernel
+from fastfnn.kernels.dense_by_matrix import Memory, write_columns_of_bytes, write_gradient, write_rows, write_weights
+from fastfnn.kernels.dense_features import find_rows, next_rows, prefetch_part
+from fastfnn.kernels.matrices import squares_of_terms
+from fastfnn.kernels.simd import (
+    PAIRS_OF_SQUARE,
+    SIDE,
+    SQUARE,
+    add_product,
+    clear_register,
+    leave_matrix_registers,
+    load,
+    load_register,
+    store,
+    store_register,
+    take_matrix_registers,
+)
+from fastfnn.kernels.structures import EXAMPLES_TOGETHER, PARTS, TERMS_OF_SQUARES
+
+RING = 4  # squares of bytes: one is written while the one before it is multiplied, and none of them is read again
+
+
+class Factor(NamedTuple):
+    """Weights or a gradient as squares, a unit a row: of each term all parts of the first units, then of the others.
+
+    The parts of the others follow each other, so that they are three squares or, `together`, one.
+    """
+
+    values: Any
+    at: int
+    step: int  # from a term to the next one
+    first: int  # units
+    others: int
+    together: bool
+
+
+@inlined_kernel
+def factor_of(units, values, at):
+    """A factor of so many units, at an offset of scratch memory."""
+    first = min(units, SIDE)
+    others = units - first
+    return Factor(values, at, PARTS * units * SIDE, first, others, PARTS * others <= SIDE)
+
+
+@inlined_kernel
+def take_registers(factor):
+    """Takes registers: 0, 1 and 4 have a row for each of the first units, 2, 3 and 5 for each of the others' sums."""
+    take_matrix_registers(factor.first, max(1, PARTS * factor.others if factor.together else factor.others))
+
+
+@inlined_kernel
+def load_sums(factor, values, at):
+    """Loads the sums of all units, which are rows one after the other."""
+    load_register(0, values, at, SIDE)
+    if factor.together:
+        clear_register(2)
+    else:
+        load_register(2, values, at + SQUARE, SIDE)
+
+
+@inlined_kernel
+def store_sums(factor, values, at, memory, like):
+    """Stores them; those of parts are added up first."""
+    store_register(0, values, at, SIDE)
+    if not factor.together:
+        store_register(2, values, at + SQUARE, SIDE)
+    elif factor.others > 0:
+        store_register(2, memory.values, memory.spare, SIDE)
+        step = factor.others * SIDE
+        for i in range(0, step, SIDE):
+            sums = load(memory.values, memory.spare + i, like)
+            for part in range(step, PARTS * step, step):
+                sums = sums + load(memory.values, memory.spare + i + part, like)
+            store(load(values, at + SQUARE + i, like) + sums, values, at + SQUARE + i)
+
+
+@inlined_kernel
+def add_term(factor, term, values, at):
+    """Adds the products of a term's squares of the factor with a square of bytes, from the least work to wait for."""
+    first_at, square, other = factor.at + term * factor.step, factor.first * SIDE, factor.others * SIDE
+    others_at = first_at + PARTS * square
+    load_register(7, values, at, SIDE)
+    load_register(1, factor.values, first_at, SIDE)
+    load_register(4, factor.values, first_at + square, SIDE)
+    if factor.others > 0:
+        load_register(3, factor.values, others_at, SIDE)
+    add_product(0, 1, 7)
+    add_product(0, 4, 7)
+    load_register(1, factor.values, first_at + 2 * square, SIDE)
+    if factor.others > 0:
+        add_product(2, 3, 7)
+    add_product(0, 1, 7)
+    if not factor.together:
+        load_register(5, factor.values, others_at + other, SIDE)
+        load_register(3, factor.values, others_at + 2 * other, SIDE)
+        add_product(2, 5, 7)
+        add_product(2, 3, 7)
+
+
+@inlined_kernel
+def ring_at(number):
+    """Where the square of bytes of this number is."""
+    return number % RING * SQUARE
+
+
+@inlined_kernel
+def write_tile(rows, examples, first, terms, number, ahead, memory, of_bytes):
+    """Writes the square of bytes of this number, a column an example: all terms of a tile, then those of the next one.
+
+    The terms are the features from the first one on.
+    """
+    tile, feature = number // terms, first + number % terms * PAIRS_OF_SQUARE
+    if tile * SIDE < examples.size:
+        coming = next_rows(rows, examples, tile * SIDE, (tile + 1) * SIDE, ahead)
+        write_columns_of_bytes(rows, examples, tile, feature, ring_at(number), memory, of_bytes)
+        for k in range(feature, min(feature + PAIRS_OF_SQUARE, rows.dense), SIDE):
+            prefetch_part(rows, examples, coming, k, SIDE)
+
+
+@kernel
+def forward(rows, examples, weights, z, ahead, starts, scratch, of_bytes, like):
+    """`dense_by_matrix.forward`."""
+    blocks, tiles = (rows.dense + SIDE - 1) // SIDE, (examples.size + SIDE - 1) // SIDE
+    factor = factor_of(weights.units, scratch, RING * SQUARE)
+    find_rows(rows, examples, 0, tiles * SIDE, starts)
+    take_registers(factor)
+    for feature in range(0, rows.dense, TERMS_OF_SQUARES * PAIRS_OF_SQUARE):
+        terms = min(TERMS_OF_SQUARES, squares_of_terms(rows.dense - feature))
+        memory = Memory(scratch, factor.at + terms * factor.step, starts)
+        write_tile(rows, examples, feature, terms, 0, ahead, memory, of_bytes)
+        unit, to = 0, factor.at
+        for n in (factor.first, factor.others):
+            write_weights(weights, blocks, feature, terms, unit, n, scratch, to, factor.step, n * SIDE, 1, like)
+            unit, to = unit + n, to + PARTS * n * SIDE
+        for tile in range(tiles):
+            load_sums(factor, z.values, z.at + tile * z.stride)
+            for term in range(terms):
+                number = tile * terms + term
+                write_tile(rows, examples, feature, terms, number + 1, ahead, memory, of_bytes)
+                add_term(factor, term, scratch, ring_at(number))
+            store_sums(factor, z.values, z.at + tile * z.stride, memory, like)
+    leave_matrix_registers()
+
+
+@inlined_kernel
+def write_block(rows, examples, share, begin, terms, number, memory, of_bytes, like):
+    """Writes the square of bytes of this number, a column a feature: all terms of sixteen features, then of the next.
+
+    The terms are the examples from number `begin` on.
+    """
+    feature = share.feature_begin + number // terms * SIDE
+    if feature < share.feature_end:
+        write_rows(rows, examples, begin, number % terms, feature, ring_at(number), memory, of_bytes, like)
+
+
+@kernel
+def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
+    """`dense_by_matrix.update`."""
+    factor = factor_of(weights.units, scratch, RING * SQUARE)
+    take_registers(factor)
+    for begin in range(0, examples.size, EXAMPLES_TOGETHER):
+        count = min(EXAMPLES_TOGETHER, examples.size - begin)
+        terms = squares_of_terms(count)
+        memory = Memory(scratch, factor.at + terms * factor.step, starts)
+        find_rows(rows, examples, begin, terms * PAIRS_OF_SQUARE, starts)
+        write_block(rows, examples, share, begin, terms, 0, memory, of_bytes, like)
+        unit, to = 0, factor.at
+        for n in (factor.first, factor.others):
+            write_gradient(dz, begin, count, terms, unit, n, scratch, to, factor.step, n * SIDE, memory.spare, 1, like)
+            unit, to = unit + n, to + PARTS * n * SIDE
+        for block in range((share.feature_end - share.feature_begin) // SIDE):
+            w_at = weights.at + (share.feature_begin // SIDE + block) * weights.stride
+            load_sums(factor, weights.values, w_at)
+            for term in range(terms):
+                number = block * terms + term
+                write_block(rows, examples, share, begin, terms, number + 1, memory, of_bytes, like)
+                add_term(factor, term, scratch, ring_at(number))
+            store_sums(factor, weights.values, w_at, memory, like)
+    leave_matrix_registers()
