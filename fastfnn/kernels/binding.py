@@ -34,7 +34,8 @@ from fastfnn.kernels.structures import (
     Share,
 )
 
-UNITS_BY_MATRIX = 64  # from which matrix registers pay for small batches too, and for floats, which take three parts
+UNITS_BY_MATRIX = 64  # from which matrix registers pay for small batches too
+UNITS_OF_FLOATS = 8  # from which they pay for floats, which take three parts
 WORD, REAL = "int64", "float64"
 OF_EXAMPLES = (f"*{WORD}", WORD, WORD, WORD)
 OF_SHARE = (WORD, WORD, "*int32", WORD)
@@ -61,10 +62,11 @@ class FirstLayer(NamedTuple):
         """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit."""
         sizes = tuple((main, tail) for main, tail, _ in panels)
         kinds = rows.columns.dtype.name, rows.values.dtype.name
-        units, of_bytes = int(layout.units[1]), kinds[1] == "uint8"
-        pays = units >= UNITS_BY_MATRIX or (of_bytes and (layout.trains_by_matrix or not training))
+        units = int(layout.units[1])
+        few = units < UNITS_OF_FLOATS and kinds[1] != "uint8"
+        pays = units >= UNITS_BY_MATRIX or (not few and (layout.trains_by_matrix or not training))
         by_matrix = bool(layout.by_matrix[1]) and pays
-        by = layout.dense_by_feature, by_matrix, by_matrix and of_bytes and units <= NARROW_UNITS
+        by = layout.dense_by_feature, by_matrix, by_matrix and units <= NARROW_UNITS
         return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, training)
 
     def functions(self) -> dict[str, list[Key | None]]:

@@ -19,7 +19,7 @@ from fastfnn.kernels.matrices import (
     add_terms,
     square_height,
     squares_of_terms,
-    store_nearest_parts,
+    store_leading_parts,
     store_parts,
     take_registers,
 )
@@ -35,6 +35,7 @@ from fastfnn.kernels.simd import (
     load_sums,
     paired,
     prefetch,
+    prefetch_near,
     repeat,
     store,
     store_sums,
@@ -68,25 +69,34 @@ def write_weights(weights, blocks, feature, terms, unit, units, target, to, step
 
 @inlined_kernel
 def store_rows(x, y, target, to, of_bytes):
-    """Writes the pairs of values of rows as a row of the squares of their parts."""
+    """Writes the pairs of values of rows as a row of the squares of their parts.
+
+    Products that are left out are small enough where the parts of the other factor are as small as can be.
+    """
     if of_bytes is not None:
         store(paired(x, y), target, to)
     if of_bytes is None:
-        store_nearest_parts(x, y, target, to, SQUARE)
+        store_leading_parts(x, y, target, to, SQUARE)
 
 
 @kernel
 def write_columns(rows, examples, tile, feature, to, memory, of_bytes, like):
-    """Writes squares of a tile of examples, a column an example, for the features from `feature` on."""
+    """Writes squares of a tile of examples, a column an example, for the features from `feature` on.
+
+    Those of the next term come to the nearest cache meanwhile.
+    """
     values, spare = memory.values, memory.spare
     for half in range(2):
         k = feature + half * SIDE
         k = k if k < rows.dense else feature  # times weights that are zeros
         half_at = spare + half * SQUARE
         write_features(rows, examples, tile * SIDE, tile, k, memory.starts, values, half_at, spare + 2 * SQUARE, like)
-    for i in range(0, SQUARE, SIDE):
-        x, y = load(values, spare + i, like), load(values, spare + SQUARE + i, like)
-        store_rows(x, y, values, to + i, of_bytes)
+    for i in range(SIDE):
+        x, y = load(values, spare + i * SIDE, like), load(values, spare + SQUARE + i * SIDE, like)
+        store_rows(x, y, values, to + i * SIDE, of_bytes)
+        behind = at(memory.starts, tile * SIDE + i) + feature + PAIRS_OF_SQUARE
+        prefetch_near(rows.values, behind)
+        prefetch_near(rows.values, behind + SIDE)
 
 
 @kernel
@@ -203,7 +213,10 @@ def prefetch_next(rows, examples, number, feature):
 
 @kernel
 def write_rows(rows, examples, begin, term, feature, to, memory, of_bytes, like):
-    """Writes squares of sixteen features, a column a feature, for some examples of a pass."""
+    """Writes squares of sixteen features, a column a feature, for some examples of a pass.
+
+    Of floats, the sixteen behind them, another cache line, come to the nearest cache meanwhile.
+    """
     values, spare = memory.values, memory.spare
     for i in range(SIDE):
         number, row_at = term * PAIRS_OF_SQUARE + i, to + i * SIDE
@@ -211,6 +224,9 @@ def write_rows(rows, examples, begin, term, feature, to, memory, of_bytes, like)
             x = load_converted(rows.values, at(memory.starts, number) + feature, like)
             y = load_converted(rows.values, at(memory.starts, number + SIDE) + feature, like)
             store_rows(x, y, values, row_at, of_bytes)
+            if of_bytes is None:
+                prefetch_near(rows.values, at(memory.starts, number) + feature + SIDE)
+                prefetch_near(rows.values, at(memory.starts, number + SIDE) + feature + SIDE)
         else:
             for half in range(2):
                 position = examples.first + min(begin + number + half * SIDE, examples.size - 1)

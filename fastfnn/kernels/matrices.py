@@ -46,14 +46,15 @@ def take_registers(height, rows):
 def store_nearest_parts(x, y, target, to, step):
     """Writes the pairs of x and y as a row of the squares of their parts, `step` apart.
 
-    Parts are as small as can be, so that products of small ones may be left out.
+    Parts are as small as can be, so that products of small ones may be left out. The last ones are bfloat16 numbers
+    only while subnormal numbers are flushed.
     """
     first, second = nearest_half(x), nearest_half(y)
     store(paired(first, second), target, to)
     x, y = x - first, y - second
     first, second = nearest_half(x), nearest_half(y)
     store(paired(first, second), target, to + step)
-    store(paired(nearest_half(x - first), nearest_half(y - second)), target, to + 2 * step)
+    store(paired(x - first, y - second), target, to + 2 * step)
 
 
 @inlined_kernel

@@ -209,6 +209,7 @@ def evaluate(words, layout, buffers, settings, inputs, targets, keys, order):
     buffers, settings, keys = by_pointers(buffers), by_pointers(settings), by_pointers(keys)
     like = zeros(buffers.parameters, 64)
     feature_scale = settings.feature_scale * buffers.factor[0]
+    subnormals = flush_subnormals()
     loss, correct = 0.0, 0
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
@@ -217,6 +218,7 @@ def evaluate(words, layout, buffers, settings, inputs, targets, keys, order):
         block_loss, block_correct = passes.sum_over_tiles(buffers, passes.tiles_of(block, like))
         loss += block_loss
         correct += block_correct
+    restore_subnormals(subnormals)
     return loss, correct
 
 
@@ -228,6 +230,7 @@ def logits(words, layout, buffers, settings, inputs, order, keys, out):
     like = zeros(buffers.parameters, 64)
     lanes = len(like)
     feature_scale = settings.feature_scale * buffers.factor[0]
+    subnormals = flush_subnormals()
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
         passes.forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like)
@@ -235,3 +238,4 @@ def logits(words, layout, buffers, settings, inputs, order, keys, out):
             tile_at = layout.activations[depth] + i // lanes * passes.tile_size(layout, depth, like)
             for c in range(layout.units[depth]):
                 out[position + i, c] = buffers.workspace[tile_at + c * lanes + i % lanes]
+    restore_subnormals(subnormals)

@@ -1,7 +1,8 @@
-"""Subnormal numbers count as zero while training runs.
+"""Subnormal numbers count as zero while kernels run.
 
 The velocity of a weight whose input has not been seen for some time decays to a number below the smallest normal one,
-and arithmetic on such numbers takes a hundred times longer. What is lost is below 1.2e-38, or 2.2e-308 for float64.
+and arithmetic on such numbers takes a hundred times longer. And what is left of a small number when its first sixteen
+bits are gone would need more than the bits of a bfloat16. What is lost is below 1.2e-38, or 2.2e-308 for float64.
 """
 
 from __future__ import annotations

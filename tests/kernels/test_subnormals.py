@@ -1,15 +1,18 @@
-"""Subnormal numbers are zero while training runs, and only there."""
+"""Subnormal numbers are zero while kernels run, and only there."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from matrices import mixed_matrix
 
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
+from fastfnn.engine import KernelEngine
 from fastfnn.kernels.compilation import entry_point
 from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.kernels.subnormals import IS_X86, flush_subnormals, restore_subnormals
+from fastfnn.parameters import initialise
 from fastfnn.training import train
 
 HALF = np.float32(0.5)
@@ -38,3 +41,23 @@ def test_not_after_training():
     train(Dataset.from_arrays(X, np.arange(30) % 2), TrainingConfig(hidden=(3,), batch_size=10, epochs=1))
     halved = np.full(1, SMALLEST_NORMAL) * HALF
     assert halved[0] == SMALLEST_NORMAL / 2 > 0
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is flushed")
+@pytest.mark.parametrize("hidden", [(20,), (130, 130)], ids=["narrow", "wide"])
+@pytest.mark.parametrize("stored", [np.uint8, np.float32])
+def test_evaluation_of_weights_near_the_smallest_numbers(stored, hidden):
+    """Half of them, so that they are read beside others: less than sixteen bits of them are normal numbers."""
+    X, labels = mixed_matrix(60, 64).astype(stored), np.arange(60) % 4
+    data = Dataset.from_arrays(X, labels, scale=1 / 255, validation=6)
+    config = TrainingConfig(hidden=hidden, batch_size=32, input="dense")
+    parameters = initialise(config, 64, 4, seed=1)
+    for weights in parameters.weights[:-1]:
+        weights[np.arange(len(weights)) // 16 % 2 == 1] *= np.float32(1e-33)
+    found = KernelEngine(data, config, parameters).evaluate(data.train)
+    activations = X[data.train.indices] / 255
+    for weights, biases in zip(parameters.weights, parameters.biases, strict=True):
+        logits = activations @ weights.astype(float) + biases
+        activations = np.maximum(logits, 0)
+    logits -= logits[np.arange(len(logits)), labels[data.train.indices]][:, np.newaxis]
+    assert found[0] == pytest.approx(np.log(np.exp(logits).sum(axis=1)).mean(), rel=1e-5)
