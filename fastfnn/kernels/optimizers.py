@@ -6,7 +6,7 @@ After it, the gradients of the range are zeros. Steps are counted from 1.
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.simd import fma, load, splat, sqrt, store
+from fastfnn.kernels.simd import fma, load, quotient, splat, sqrt, store
 from fastfnn.kernels.structures import ADAMW, NESTEROV
 
 
@@ -58,7 +58,7 @@ def adam(buffers, settings, begin, end, rate, decay, step, like):
         deviation = sqrt(v * splat(correction2, like)) + splat(settings.epsilon, like)
         if decoupled:
             w = fma(splat(-rate * decay, like), w, w)
-        store(w - splat(rate * correction1, like) * m / deviation, parameters, i)
+        store(w - quotient(splat(rate * correction1, like) * m, deviation), parameters, i)
 
 
 @kernel

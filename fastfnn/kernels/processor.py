@@ -51,5 +51,6 @@ def has_matrices() -> bool:
 
 
 REGISTER_BYTES, REGISTERS = registers()
+HAS_RECIPROCALS = "+avx512f" in features().split(",")  # of 16 float32, approximately
 ROOMY = REGISTER_BYTES * REGISTERS >= 2048  # room for a grid of 20 vectors and its factors
 MATRICES = has_matrices()

@@ -43,7 +43,7 @@ from simd_probes import (
 
 from fastfnn.kernels import processor, simd
 from fastfnn.kernels.processor import INTERPRETED
-from fastfnn.kernels.simd import at, by_pointers, first_lane, load, maximum, prefetch, repeat, store, zeros
+from fastfnn.kernels.simd import at, by_pointers, first_lane, load, maximum, prefetch, quotient, repeat, store, zeros
 
 COMPILER_IS_MEASURED = True
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="of compiled code")
@@ -134,6 +134,42 @@ def test_exp_outside_its_range(dtype: str) -> None:
     subnormal = np.full(16, np.finfo(dtype).smallest_subnormal, dtype)
     of_exp(subnormal, out)
     assert (out == 1).all()
+
+
+@probe
+def of_quotient(x, y, out):
+    like = zeros(x, 64)
+    for i in range(0, len(x), len(like)):
+        store(quotient(load(x, i, like), load(y, i, like)), out, i)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_quotients_are_rounded_as_by_division(dtype: str) -> None:
+    """Numbers of all sizes, those with many or few bits, equal and neighbouring ones; divisors beyond all numbers."""
+    generator = np.random.default_rng(0)
+    numbers = np.ldexp(generator.uniform(0.5, 1, (2, 160_000)), generator.integers(-50, 50, (2, 160_000))).astype(dtype)
+    x, y = numbers * generator.choice(np.array([-1, 1], dtype), numbers.shape)
+    few = np.ldexp(np.trunc(np.ldexp(numbers, 40)), -40).astype(dtype)
+    whole = generator.integers(1, 4000, (2, 16_000)).astype(dtype)
+    special = (
+        np.array([0, 1, -1, 3, 0, -1, 1, 7], dtype),
+        np.array([np.inf, -np.inf, np.inf, np.nan, 5, 1, -1, 7], dtype),
+    )
+    pairs = [
+        (x, y),
+        (x, x),
+        (x, np.nextafter(x, np.inf)),
+        (np.nextafter(y, 0), y),
+        (few[0][few[1] != 0], few[1][few[1] != 0]),
+        (whole[0], whole[1]),
+        (whole[0] * whole[1], whole[1]),
+        special,
+    ]
+    dividends, divisors = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    n = len(dividends) // 16 * 16
+    out = np.empty(n, dtype)
+    of_quotient(dividends[-n:], divisors[-n:], out)
+    np.testing.assert_array_equal(bits(out), bits(dividends[-n:] / divisors[-n:]))
 
 
 def halves_first(x: Array) -> Any:
