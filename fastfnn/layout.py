@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
+from fastfnn.kernels.structures import TILES_BY_ROWS
 
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
@@ -19,7 +20,6 @@ EXAMPLES_BY_MATRIX = 32  # of a batch, from which matrix registers pay: weights 
 WIDTH_BY_MATRIX = 128  # units of the narrower of two layers, from which they pay for the weights between them
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
 SHORT_ROW = 8  # vectors
-TILES_BY_ROWS = 2  # up to so many, weight gradients of narrow layers too are computed from rows
 UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
 MOST_LANES_A_UNIT = 1.05
 MOST_BY_GROUPS = 256 * 1024  # bytes of first-layer weights that stay near with their gradients, and rows beside them

@@ -32,6 +32,7 @@ from fastfnn.kernels.simd import (
 from fastfnn.kernels.structures import TILES_TOGETHER
 
 GRID_VECTORS = 4 if ROOMY else 1
+COLUMNS = 10 if ROOMY else 5  # of a grid of one vector: so many multiply-adds that none waits for the one before it
 TERMS_PER_PASS = 128  # of a product, so that what it reads of a few tiles stays in the nearest cache
 
 
@@ -165,12 +166,15 @@ def rows_grid(product, begin, end, k, unit, grid):
 
 
 @kernel
-def rows_panel(product, begin, end, unit, five, one):
-    """Adds the examples begin..end-1 to a weight gradient, for a few vectors of units."""
+def rows_panel(product, begin, end, unit, many, few, one):
+    """Adds the examples begin..end-1 to a weight gradient, for a few vectors of units, in grids of so many columns."""
     k = product.first_row
-    while product.last_row - k >= len(five[0]):
-        rows_grid(product, begin, end, k, unit, five)
-        k += len(five[0])
+    while product.last_row - k >= len(many[0]):
+        rows_grid(product, begin, end, k, unit, many)
+        k += len(many[0])
+    while product.last_row - k >= len(few[0]):
+        rows_grid(product, begin, end, k, unit, few)
+        k += len(few[0])
     while k < product.last_row:
         rows_grid(product, begin, end, k, unit, one)
         k += 1
@@ -186,11 +190,22 @@ def gradient_by_rows(product, examples, like):
     for begin in range(0, examples, TERMS_PER_PASS):
         end, unit = min(begin + TERMS_PER_PASS, examples), 0
         while product.n_out - unit > (GRID_VECTORS - 1) * lanes:
-            rows_panel(product, begin, end, unit, repeat(five, GRID_VECTORS), repeat(one, GRID_VECTORS))
+            grid = repeat(five, GRID_VECTORS)
+            rows_panel(product, begin, end, unit, grid, grid, repeat(one, GRID_VECTORS))
             unit += GRID_VECTORS * lanes
         while unit < product.n_out:
-            rows_panel(product, begin, end, unit, repeat(five, 1), repeat(one, 1))
+            rows_panel(product, begin, end, unit, repeat(repeat(like, COLUMNS), 1), repeat(five, 1), repeat(one, 1))
             unit += lanes
+
+
+@kernel
+def bias_gradient_by_rows(workspace, rows_at, width, n_out, examples, gradients, gradients_at, like):
+    """gradients (H,) = dz summed over its rows, a multiple of four, which are zeros behind the last unit."""
+    for unit in range(0, n_out, len(like)):
+        sums = repeat(like, 4)
+        for row_at in range(rows_at + unit, rows_at + unit + examples * width, 4 * width):
+            sums = add_loads(workspace, row_at, width, sums)
+        store((sums[0] + sums[1]) + (sums[2] + sums[3]), gradients, gradients_at + unit)
 
 
 @kernel

@@ -34,6 +34,7 @@ NARROW_UNITS = 32  # at most, of which all squares are multiplied by one of byte
 TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room
 BYTES_PER_LINE = 64
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
+TILES_BY_ROWS = 2  # of a batch, up to which gradients of narrow layers are computed from rows too
 MOST_GROUPS = 4  # of blocks of a batch, whose gradients are summed on their own; each is one thread's work
 FLAG_STRIDE = 16  # from a thread's flag to the next one's: two cache lines, which processors fetch in pairs
 EPSILON = 1e-5  # what batch norm adds to the variance, unless the settings say otherwise

@@ -6,7 +6,7 @@ from fastfnn.kernels import first_layer, hidden, optimizers, passes
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.hidden import WeightGradient
 from fastfnn.kernels.simd import address, call_kernel, load, store, zeros_of
-from fastfnn.kernels.structures import MOST_GROUPS, SGD
+from fastfnn.kernels.structures import MOST_GROUPS, SGD, TILES_BY_ROWS
 
 ROWS_OF_SQUARES = 256  # likewise in matrix registers: the squares of the other factor are written for each such range
 ROWS_TOGETHER = 120  # of later weights, whose gradient is used while it is in the second-level cache
@@ -27,7 +27,12 @@ def partial_gradients(block, number, layout, buffers, like):
         dz_tile = passes.tile_size(layout, layer, like)
         dz_at = passes.gradient_at(layout, layer) + block.tile * dz_tile
         n_out, to = layout.units[layer], start + layout.partial_biases[layer - 1]
-        hidden.bias_gradient(buffers.workspace, dz_at, dz_tile, n_out, tiles, partials, to, buffers.scratch, like)
+        if layer > 1 and layout.rows[layer] >= 0 and tiles <= TILES_BY_ROWS:  # the first layer's rows are scaled
+            width = layout.row_widths[layer]
+            rows_at, examples = layout.rows[layer] + block.tile * len(like) * width, tiles * len(like)
+            hidden.bias_gradient_by_rows(buffers.workspace, rows_at, width, n_out, examples, partials, to, like)
+        else:
+            hidden.bias_gradient(buffers.workspace, dz_at, dz_tile, n_out, tiles, partials, to, buffers.scratch, like)
         if layout.partial_weights[layer - 1] >= 0:
             x_tile = passes.tile_size(layout, layer - 1, like)
             product = WeightGradient(
