@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fastfnn import layout as layout_module
 from fastfnn.config import NetworkConfig
-from fastfnn.kernels import EVALUATION_BLOCK, Layout
+from fastfnn.kernels import EVALUATION_BLOCK, Layout, Rows
+from fastfnn.kernels.binding import FirstLayer
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.layout import first_layer_widths, lanes_of, make_layout, most_tiles, panels
 from fastfnn.packing import PackedNetwork
@@ -121,6 +122,35 @@ def test_which_layers_use_matrix_registers(
     layout, _, _ = make_layout(sizes, 272, batchnorm=False, dtype=dtype, block=128, batch_size=batch_size)
     assert layout.by_matrix.tolist() == expected
     assert layout.trains_by_matrix == trains
+
+
+@pytest.mark.parametrize(
+    ("units", "stored", "batch_size", "trains", "evaluates"),
+    [
+        (20, "uint8", 32, "narrow", "narrow"),
+        (20, "uint8", 16, "vectors", "narrow"),
+        (5, "uint8", 32, "narrow", "narrow"),
+        (33, "uint8", 32, "wide", "wide"),
+        (20, "float32", 32, "narrow", "narrow"),
+        (20, "float32", 16, "vectors", "narrow"),
+        (7, "float32", 128, "vectors", "vectors"),
+        (33, "float32", 32, "wide", "wide"),
+        (64, "float32", 16, "wide", "wide"),
+    ],
+)
+def test_which_first_layers_use_matrix_registers(
+    monkeypatch: pytest.MonkeyPatch, units: int, stored: str, batch_size: int, trains: str, evaluates: str
+) -> None:
+    """Evaluation does not ask for the batch size of training."""
+    monkeypatch.setattr(layout_module, "MATRICES", True)
+    layout, _, _ = make_layout(
+        [784, units, 10], 272, batchnorm=False, dtype="float32", block=128, batch_size=batch_size
+    )
+    rows = Rows(np.zeros(2, np.uint32), np.zeros(1, np.uint16), np.zeros(1, stored), 272, 1)
+    for training, expected in ((True, trains), (False, evaluates)):
+        layer = FirstLayer.of(rows, panels(*first_layer_widths(units, 16), 16), "float32", layout, training=training)
+        found = "narrow" if layer.narrow else "wide" if layer.by_matrix else "vectors"
+        assert found == expected, training
 
 
 def workspace_pieces(layout: Layout, batchnorm: bool, lanes: int, batch_size: int) -> list[tuple[int, int]]:

@@ -87,8 +87,10 @@ def test_layers_are_products_of_matrix_registers(data: Dataset, monkeypatch: pyt
     found = functions_of_run(data, monkeypatch, hidden=(20,), input="dense")
     found |= functions_of_run(data, monkeypatch, hidden=(128, 128), input="dense")
     floats = Dataset.from_arrays(data.train.features / np.float32(3), np.arange(300) % 4)
-    found |= functions_of_run(floats, monkeypatch, hidden=(128, 128), input="dense")
-    kinds = [f"{name} {constants}" for name in ("forward", "update") for constants in ("64 1", "64 0", "0 0")]
+    for hidden in ((20,), (128, 128)):
+        found |= functions_of_run(floats, monkeypatch, hidden=hidden, input="dense")
+    constants = ("64 1", "64 0", "0 1", "0 0")  # of bytes or not, narrow or not
+    kinds = [f"{name} {numbers}" for name in ("forward", "update") for numbers in constants]
     names = [f"make_matrix_{kind}" for kind in (*kinds, "product", "gradient")]
     assert sorted(found) == sorted([*names, *OTHERS])
     for name in names:

@@ -275,21 +275,25 @@ def test_registers_are_not_used_where_they_are_not_to_be_compiled_for() -> None:
 
 
 @needs_registers
-def test_terms_of_all_parts_are_as_precise_as_float32() -> None:
-    """Also where the first parts cancel."""
+@pytest.mark.parametrize("leading", [False, True])
+def test_terms_of_all_parts_are_as_precise_as_float32(leading: bool) -> None:
+    """Also where the second factor's parts are cut, as those of values are."""
     x = np.float32(1 + 2.0**-20) * np.ones(SQUARE, np.float32)
     squares = np.zeros((2, 3, SQUARE), np.float32)
-    terms_of_parts(x, squares.reshape(-1), sums := np.zeros(SQUARE, np.float32))
+    terms_of_parts(x, leading, squares.reshape(-1), sums := np.zeros(SQUARE, np.float32))
     np.testing.assert_allclose(sums, 32 * (1 + 2.0**-20) ** 2, rtol=40 * UNIT)
 
 
 @entry_point
-def terms_of_parts(x, squares, sums):
+def terms_of_parts(x, leading, squares, sums):
     like = zeros(x, 64)
     for i in range(0, SQUARE, SIDE):
         v = load(x, i, like)
         store_nearest_parts(v, v, squares, i, SQUARE)
-        store_nearest_parts(v, v, squares, 3 * SQUARE + i, SQUARE)
+        if leading:
+            store_leading_parts(v, v, squares, 3 * SQUARE + i, SQUARE)
+        else:
+            store_nearest_parts(v, v, squares, 3 * SQUARE + i, SQUARE)
     grid = repeat(repeat(like, 1), 1)
     take_matrix_registers(16, 1)
     load_sums(sums, 0, 0, 0, SIDE, grid)

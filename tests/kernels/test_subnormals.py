@@ -12,6 +12,7 @@ from fastfnn.engine import KernelEngine
 from fastfnn.kernels.compilation import entry_point
 from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.kernels.subnormals import IS_X86, flush_subnormals, restore_subnormals
+from fastfnn.network import Network
 from fastfnn.parameters import initialise
 from fastfnn.training import train
 
@@ -46,18 +47,24 @@ def test_not_after_training():
 @pytest.mark.skipif(INTERPRETED, reason="nothing is flushed")
 @pytest.mark.parametrize("hidden", [(20,), (130, 130)], ids=["narrow", "wide"])
 @pytest.mark.parametrize("stored", [np.uint8, np.float32])
-def test_evaluation_of_weights_near_the_smallest_numbers(stored, hidden):
-    """Half of them, so that they are read beside others: less than sixteen bits of them are normal numbers."""
+def test_weights_near_the_smallest_numbers(stored, hidden):
+    """In evaluation and prediction; half of them, so that they are read beside others.
+
+    What is left of them behind their first sixteen bits is subnormal.
+    """
     X, labels = mixed_matrix(60, 64).astype(stored), np.arange(60) % 4
     data = Dataset.from_arrays(X, labels, scale=1 / 255, validation=6)
     config = TrainingConfig(hidden=hidden, batch_size=32, input="dense")
     parameters = initialise(config, 64, 4, seed=1)
     for weights in parameters.weights[:-1]:
         weights[np.arange(len(weights)) // 16 % 2 == 1] *= np.float32(1e-33)
-    found = KernelEngine(data, config, parameters).evaluate(data.train)
+    cost, _ = KernelEngine(data, config, parameters).evaluate(data.train)
+    found = Network(config, parameters, np.arange(4), data.scale).predict_proba(X[data.train.indices])
     activations = X[data.train.indices] / 255
     for weights, biases in zip(parameters.weights, parameters.biases, strict=True):
         logits = activations @ weights.astype(float) + biases
         activations = np.maximum(logits, 0)
-    logits -= logits[np.arange(len(logits)), labels[data.train.indices]][:, np.newaxis]
-    assert found[0] == pytest.approx(np.log(np.exp(logits).sum(axis=1)).mean(), rel=1e-5)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    of_labels = expected[np.arange(len(expected)), labels[data.train.indices]]
+    assert cost == pytest.approx(-np.log(of_labels).mean(), rel=1e-5)
