@@ -112,7 +112,7 @@ class KernelEngine:
         """What the run needs compiled, that which takes longest first."""
         network, nothing, keys = self.network, np.empty(0, np.int64), np.empty(0, np.uint32)
         settings = settings_of(self.config, self.data.scale, training=True)
-        inputs, part = kernels.unbound(self.config.dtype)
+        inputs, part, _ = kernels.unbound(self.config.dtype)
         given, targets = (network.layout, network.buffers, settings, inputs), self.targets[id(self.data.train)]
         yield kernels.run_steps.key(*given, part, targets, Steps(nothing, 0, 0, 0, np.empty(0), keys))
         for functions in network.functions(self.config, settings).values():

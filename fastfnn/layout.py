@@ -17,6 +17,7 @@ from fastfnn.kernels.structures import TILES_BY_ROWS
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
 EXAMPLES_BY_MATRIX = 32  # of a batch, from which matrix registers pay: weights are written anew for every step
+MOST_WEIGHTS = 1024  # of a layer, up to which a tile goes through all layers together
 WIDTH_BY_MATRIX = 128  # units of the narrower of two layers, from which they pay for the weights between them
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
 SHORT_ROW = 8  # vectors
@@ -69,6 +70,11 @@ def layers_by_matrix(sizes: Sequence[int], dtype: str) -> list[bool]:
     return [MATRICES and dtype == "float32" and layer for layer in pays]
 
 
+def are_narrow(sizes: Sequence[int]) -> bool:
+    """Whether there are layers behind the first, all of so few weights that a tile goes through them together."""
+    return len(sizes) > 2 and max(n * m for n, m in pairwise(sizes[1:])) <= MOST_WEIGHTS
+
+
 class Allocator:
     """Hands out offsets that begin at whole vectors."""
 
@@ -95,7 +101,9 @@ def make_layout(
     row_widths = [row_width(h, lanes) for h in sizes]
     normalised = list(sizes[1:-1]) if batchnorm else []
     tiles = most_tiles(max(batch_size, 1), block, lanes)
-    by_rows = [n > 0 and (n == 1 or h >= lanes or tiles <= TILES_BY_ROWS) for n, h in enumerate(sizes)]
+    together = are_narrow(sizes)
+    few = tiles <= TILES_BY_ROWS
+    by_rows = [n == 1 or (n > 1 and not together and (h >= lanes or few)) for n, h in enumerate(sizes)]
     panel_units = [unit for _, _, unit in panels(main_width, tail_width, lanes)]
     first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
     by_matrix = layers_by_matrix(sizes, dtype)
@@ -103,6 +111,7 @@ def make_layout(
     by_groups = not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_GROUPS
     running, n_running = _running_offsets(normalised, lanes)
     workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)
+    offsets = _parameter_offsets(sizes, dense_features, row_widths, normalised, lanes, by_feature=by_feature)
     layout = Layout(
         depth=len(sizes) - 1,
         units=_integers(sizes),
@@ -111,14 +120,15 @@ def make_layout(
         tail_width=tail_width,
         panels=len(panel_units),
         panel_units=_integers(panel_units),
+        layers_together=together,
         block=block,
         first_layer_by_blocks=by_groups or batch_size <= min(block, EVALUATION_BLOCK),
         first_layer_by_groups=by_groups,
         dense_by_feature=by_feature,
         by_matrix=_integers(by_matrix),
         trains_by_matrix=batch_size == 0 or batch_size >= EXAMPLES_BY_MATRIX,
-        **_parameter_offsets(sizes, dense_features, row_widths, normalised, lanes, by_feature=by_feature),
-        **_partial_offsets(sizes, row_widths, by_rows, lanes),
+        **offsets,
+        **(_offsets_together(sizes, offsets) if together else _partial_offsets(sizes, row_widths, by_rows, lanes)),
         **running,
         **workspace,
     )
@@ -178,6 +188,16 @@ def _partial_offsets(sizes: Sequence[int], row_widths: list[int], by_rows: list[
         "partial_biases": _integers(biases),
         "partial_weights": _integers(weights),
         "partial_size": memory.end,
+    }
+
+
+def _offsets_together(sizes: Sequence[int], offsets: dict[str, Any]) -> dict[str, Any]:
+    """Partial gradients that lie as the parameters behind the first layer's weights do, as far as the last biases."""
+    first, end = offsets["first_layer_size"], int(offsets["biases"][-1]) + round_up(sizes[-1], UNITS_TOGETHER)
+    return {
+        "partial_biases": offsets["biases"] - first,
+        "partial_weights": np.concatenate([[-1], offsets["weights"][1:] - first]),
+        "partial_size": end - first,
     }
 
 

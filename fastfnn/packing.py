@@ -256,6 +256,7 @@ def settings_of(config: NetworkConfig, feature_scale: float, *, training: bool) 
         normalisation=np.zeros(2, np.int64),
         dropout=np.zeros(1, np.int64),
         matrix=np.zeros(2, np.int64),
+        layers=np.zeros(1, np.int64),
         update=np.zeros(1, np.int64),
         batchnorm=BATCHNORM_CODES[options.batchnorm],
         statistics=Statistics(EPSILON, on_deviation=False, unbiased=False, affine=True, unchanged=False),

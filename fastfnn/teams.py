@@ -88,7 +88,8 @@ class Division:
             items.append(("dense", 0, k, last, of_dense * float((last - k) * units[1])))
         for k in range(0, self.n_listed, FEATURES_TOGETHER):
             items.append(("listed", 0, k, k + FEATURES_TOGETHER, float(listed_costs[k : k + FEATURES_TOGETHER].sum())))
-        for layer in range(2, depth + 1):
+        later = () if layout.layers_together else range(2, depth + 1)  # together, they are the last thread's
+        for layer in later:
             of_row = float(layout.row_widths[layer]) * (1.0 if layout.rows[layer] >= 0 else of_addition)
             for k in range(0, units[layer - 1], ROWS_TOGETHER):
                 last = min(k + ROWS_TOGETHER, int(units[layer - 1]))
@@ -114,11 +115,12 @@ class Division:
         """What the kernels need to know of it."""
         bounds, layout = self.bounds(thread), self.layout
         is_last = thread == self.threads - 1
+        others_at = layout.first_layer_size if layout.layers_together else layout.weights_end
         return Part(
             thread=thread,
             threads=self.threads,
             first_layer=_ranges(self._first_layer(bounds)),
-            others=_ranges([(int(layout.weights_end), int(layout.parameters_end))] if is_last else []),
+            others=_ranges([(int(others_at), int(layout.parameters_end))] if is_last else []),
             rows=_ranges(bounds.rows),
             flags=flags,
             give_way=give_way,

@@ -402,7 +402,7 @@ def test_training_does_not_copy_mapped_features(tmp_path: Path) -> None:
     features = np.memmap(tmp_path / "features", dtype=np.float32, mode="w+", shape=(40_000, 100))
     features[:] = np.arange(1, 101, dtype=np.float32) / 100
     mapped = Dataset.from_arrays(features, np.arange(40_000) % 2)
-    warm_up(Dataset.from_arrays(X, Y), config())
+    warm_up(Dataset.from_arrays(X, Y % 2), config())
     tracemalloc.start()
     try:
         fastfnn.train(mapped, config(epochs=1, batch_size=1000))

@@ -32,6 +32,7 @@ from fastfnn.kernels.structures import (
     Rows,
     Settings,
     Share,
+    Targets,
 )
 
 UNITS_BY_MATRIX = 64  # from which matrix registers pay for small batches too
@@ -120,10 +121,15 @@ def functions_of_settings(
     """The functions for each field of `Settings` that has some; of activations, the steps know ReLU themselves."""
     words, dtype = (layout, buffers, settings), buffers.parameters.dtype.name
     of_layer = (by_words(*words), *OF_EXAMPLES, WORD, WORD)  # of a block, its tile, and the layer
-    of_update = (by_words(*words, *unbound(dtype)), *OF_EXAMPLES, WORD, REAL, REAL, WORD)
+    inputs, part, targets = unbound(dtype)
+    of_block = (by_words(*words, inputs, part, targets), WORD, *OF_EXAMPLES, WORD, WORD, "*uint32", REAL, REAL)
+    of_update = (by_words(*words, inputs, part), *OF_EXAMPLES, WORD, REAL, REAL, WORD)
     normalised, dropped = settings.batchnorm != BATCHNORM_OFF, bool(settings.dropout_thresholds.any())
     of_vectors = (f"*{dtype}", WORD, WORD)
     own, by_matrix = activation != RELU, bool(layout.by_matrix[2:].any())
+    together = settings.training and layout.layers_together
+    options = (not own, settings.batchnorm, dropped)
+    of_layers = map(int, (*options, *layout.units[1:], *layout.row_widths[1:]))
     of_product = (*of_vectors, WORD, f"*{dtype}", *[WORD] * 8, f"*{dtype}")
     of_gradient = (*of_vectors, *[WORD] * 5, f"*{dtype}", WORD, WORD, WORD, f"*{dtype}")
 
@@ -144,16 +150,18 @@ def functions_of_settings(
             key("make_matrix_gradient", of_gradient, needed=by_matrix and settings.training),
         ],
         "dropout": [key("make_drop", (*of_layer, WORD, "*uint32"), needed=settings.training and dropped)],
+        "layers": [key("make_layers", of_block, *of_layers, needed=together)],
         "update": [key("make_update_step", of_update, settings.optimizer, needed=settings.training)],
     }
 
 
-def unbound(dtype: str) -> tuple[Inputs, Part]:
-    """Inputs and a part of the kinds that every run has, without anything in them."""
+def unbound(dtype: str) -> tuple[Inputs, Part, Targets]:
+    """Inputs, a part and targets of the kinds that every run has, without anything in them."""
     words = np.empty(0, np.int64)
     none = Ranges(0, words)
     inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype), words)
-    return inputs, Part(0, 1, none, none, none, flags=words, give_way=0)
+    targets = Targets(np.empty(0, np.int32), np.empty(0), weighted=False)
+    return inputs, Part(0, 1, none, none, none, flags=words, give_way=0), targets
 
 
 def _words(structure: Any) -> Any:

@@ -15,6 +15,7 @@ from fastfnn.kernels import (
     dense_features,
     hidden_by_matrix,
     narrow_by_matrix,
+    narrow_layers,
     optimizers,
     panels,
     passes,
@@ -258,6 +259,26 @@ def make_drop() -> Function:
         passes.drop(block, offset, layout, buffers, settings, keys, layer, like)
 
     return drop
+
+
+def make_layers(rectified: int, batchnorm: int, dropped: int, *sizes: int) -> Function:
+    """`narrow_layers.block_passes` for layers of so many units and, behind these, of rows so wide."""
+    units, widths = sizes[: len(sizes) // 2], sizes[len(sizes) // 2 :]
+    narrow = narrow_layers.Narrow(units, widths, bool(rectified), batchnorm, bool(dropped))
+    pass_block = narrow_layers.block_passes(narrow)
+
+    # fmt: off
+    def layers_together(
+        layout, buffers, settings, inputs, part, targets, words,
+        order, end, position, size, tile, number, keys, loss_factor, factor,
+    ):
+        # fmt: on
+        layout, buffers, settings = by_pointers(layout), by_pointers(buffers), by_pointers(settings)
+        targets, block = by_pointers(targets), Block(order, end, position, size, tile)
+        like = zeros(buffers.parameters, VECTOR_BYTES)
+        pass_block(words, block, number, targets, layout, buffers, settings, keys, loss_factor, factor, like)
+
+    return layers_together
 
 
 def make_update_step(number: int) -> Function:

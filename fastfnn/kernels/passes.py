@@ -173,6 +173,16 @@ def drop_if_asked(words, block, offset, settings, keys, layer):
 
 
 @inlined_kernel
+def activate_and_normalise(words, block, layout, buffers, settings, layer, like):
+    """The activation of a layer's outputs, and batch norm before or after it, on all tiles of a block."""
+    if is_activated(layout, settings, layer):
+        vectors = tiles_of(block, like) * layout.allocated_units[layer]
+        activate(buffers.workspace, outputs_at(layout, settings, layer, block.tile, like), vectors, settings, like)
+    elif settings.batchnorm != BATCHNORM_OFF:
+        call_kernel(settings.normalisation[0], block_and_layer(words, block, layer))
+
+
+@inlined_kernel
 def later_layers(words, block, layout, buffers, settings, keys, like):
     """From the first layer's linear outputs to the logits; leaves what the backward pass needs."""
     depth = layout.depth
@@ -231,7 +241,7 @@ def drop(block, offset, layout, buffers, settings, keys, layer, like):
 
 
 @inlined_kernel
-def loss(block, targets, layout, buffers, factor, like):
+def loss(block, classes, targets, layout, buffers, factor, like):
     """Weighted losses and correct answers of each tile; the logits become the gradient of factor * loss."""
     lanes, depth = len(like), layout.depth
     for t in range(tiles_of(block, like)):
@@ -241,7 +251,7 @@ def loss(block, targets, layout, buffers, factor, like):
         buffers.losses[tile], buffers.correct[tile] = softmax_cross_entropy(
             buffers.workspace,
             logits_at,
-            layout.units[depth],
+            classes,
             targets,
             block.order,
             block.end,
@@ -281,34 +291,35 @@ def gradient_at(layout, layer):
 
 
 @inlined_kernel
-def backward(words, block, layout, buffers, settings, keys, first_row, factor, like):
-    """Gradients of the linear outputs of all layers.
-
-    That of the first layer becomes rows, times `factor`, the block's first one being `first_row`; so do those whose
-    weight gradients are computed from rows.
-    """
-    depth = layout.depth
-    for layer in range(depth, 0, -1):
+def backward(words, block, layout, buffers, settings, keys, like):
+    """Gradients of the linear outputs of all layers, from that of the last one's."""
+    for layer in range(layout.depth - 1, 0, -1):
         dz_at = gradient_at(layout, layer) + block.tile * tile_size(layout, layer, like)
-        if layer < depth:
-            next_size = tile_size(layout, layer + 1, like)
-            next_at = gradient_at(layout, layer + 1) + block.tile * next_size
-            linear_backward(block, layout, buffers, settings, layer, next_at, like)
-            backward_activation(words, block, layout, buffers, settings, keys, layer, dz_at, like)
-        if layer == 1:
-            gradient_rows(block, layout, buffers, layer, dz_at, first_row, like)
-            first_layer.scale_rows(block.size, layout, buffers, first_row, factor, like)
-        elif layout.rows[layer] >= 0:
-            gradient_rows(block, layout, buffers, layer, dz_at, block.tile * len(like), like)
+        next_at = gradient_at(layout, layer + 1) + block.tile * tile_size(layout, layer + 1, like)
+        linear_backward(block, layout, buffers, settings, layer, next_at, like)
+        backward_activation(words, block, layout, buffers, settings, keys, layer, dz_at, like)
 
 
 @inlined_kernel
-def gradient_rows(block, layout, buffers, layer, dz_at, first_row, like):
+def gradients_as_rows(block, layout, buffers, first_row, factor, like):
+    """The gradients of the linear outputs become rows: those whose weight gradients are computed from rows.
+
+    That of the first layer does so times `factor`, the block's first row being `first_row`.
+    """
+    for layer in range(1, layout.depth + 1):
+        if layout.rows[layer] >= 0:
+            first = first_row if layer == 1 else block.tile * len(like)
+            gradient_as_rows(block, layout, buffers, layer, first, like)
+    first_layer.scale_rows(block.size, layout, buffers, first_row, factor, like)
+
+
+@inlined_kernel
+def gradient_as_rows(block, layout, buffers, layer, first_row, like):
     """Writes the gradient of a layer's linear outputs as rows too."""
-    lanes, width = len(like), layout.row_widths[layer]
+    lanes, width, size = len(like), layout.row_widths[layer], tile_size(layout, layer, like)
+    dz_at = gradient_at(layout, layer) + block.tile * size
     for t in range(tiles_of(block, like)):
-        to = layout.rows[layer] + (first_row + t * lanes) * width
-        x_at = dz_at + t * tile_size(layout, layer, like)
+        to, x_at = layout.rows[layer] + (first_row + t * lanes) * width, dz_at + t * size
         hidden.rows_of_tile(buffers.workspace, x_at, layout.units[layer], buffers.workspace, to, width, like)
 
 

@@ -90,10 +90,15 @@ def gradients_of_outputs(
                 ahead = position + count + first_of_batch
             if not normalised:
                 passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like)
-            passes.later_layers(words, block, layout, buffers, settings, keys, like)
-            passes.loss(block, targets, layout, buffers, loss_factor, like)
-            passes.backward(words, block, layout, buffers, settings, keys, first, factor, like)
-            updates.partial_gradients(block, number, layout, buffers, like)
+            if settings.layers[0] != 0:
+                of_block = (address(order), end, block.position, block.size, block.tile)
+                call_kernel(settings.layers[0], (words, words, *of_block, number, address(keys), loss_factor, factor))
+            else:
+                passes.later_layers(words, block, layout, buffers, settings, keys, like)
+                passes.loss(block, layout.units[layout.depth], targets, layout, buffers, loss_factor, like)
+                passes.backward(words, block, layout, buffers, settings, keys, like)
+                passes.gradients_as_rows(block, layout, buffers, first, factor, like)
+                updates.partial_gradients(block, number, layout, buffers, like)
             if layout.first_layer_by_groups:
                 updates.first_layer_of_block(block, ahead, group, inputs, layout, buffers, first)
 
@@ -214,7 +219,7 @@ def evaluate(words, layout, buffers, settings, inputs, targets, keys, order):
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
         passes.forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like)
-        passes.loss(block, targets, layout, buffers, 1.0, like)
+        passes.loss(block, layout.units[layout.depth], targets, layout, buffers, 1.0, like)
         block_loss, block_correct = passes.sum_over_tiles(buffers, passes.tiles_of(block, like))
         loss += block_loss
         correct += block_correct

@@ -80,7 +80,7 @@ class Part(NamedTuple):
     thread: int
     threads: int
     first_layer: Ranges  # of the first layer's weights
-    others: Ranges  # of biases and batch norm: all of them, for one of the threads
+    others: Ranges  # of biases and batch norm, and of later weights of layers together: all of them, for one thread
     rows: Ranges  # of the rows of later weights: layer, first row, last row
     flags: Integers  # arrivals of each thread at the barrier, and whether the team is dissolved; see `team`
     give_way: Any  # address of a function that offers the core to other threads; 0 where there is none
@@ -189,6 +189,7 @@ class Layout(NamedTuple):
     lane_mask: int  # (tiles, V) ones for the examples of a block, zeros behind them
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
+    layers_together: bool  # whether a tile goes through all layers behind the first at once: see `narrow_layers`
     block: int  # examples of every block of a batch but the last one
     first_layer_by_blocks: bool  # whether its gradient is summed a block at a time, while its rows are near
     first_layer_by_groups: bool  # whether its gradient is summed beside the weights, for each group of blocks apart
@@ -234,6 +235,7 @@ class Settings(NamedTuple):
     activation: Any  # (2,) addresses of the forward and the backward function of another one; see `binding`
     normalisation: Any  # (2,) those of batch norm; 0 where there is none
     dropout: Any  # (1,) that of dropout; 0 where there is none
+    layers: Any  # (1,) that of all layers behind the first together; 0 where they are passed one by one
     matrix: Any  # (2,) those of products and of gradients in matrix registers; 0 where none are
     update: Any  # (1,) that of the optimiser; 0 where there is no training
     batchnorm: int

@@ -113,6 +113,19 @@ def update_later_weights(optimizer, part, count, tiles, layout, buffers, setting
 
 
 @inlined_kernel
+def update_later_layers(optimizer, part, count, layout, buffers, settings, rate, decay, step, like):
+    """One step of the optimiser on all that follows the first layer's weights, where layers are passed together.
+
+    These are so few that one thread does it; their partial gradients lie as the parameters do.
+    """
+    if part.others.size > 0:
+        begin, size = layout.first_layer_size, layout.partial_size
+        sum_partials(buffers, 0, begin, size, blocks_of(count, layout), size, like)
+        optimizer(buffers, settings, begin, layout.weights_end, rate, decay, step, like)
+        optimizer(buffers, settings, layout.weights_end, layout.parameters_end, rate, 0.0, step, like)
+
+
+@inlined_kernel
 def bias_gradients(count, layout, buffers, like):
     """Gradients of all biases."""
     blocks = blocks_of(count, layout)
@@ -204,10 +217,13 @@ def update(
     optimizer, part, inputs, order, end, position, count, tiles, layout, buffers, settings, rate, decay, step, like
 ):
     """One step of an optimiser, a kernel of `optimizers`, once the gradients of all linear outputs are there."""
-    update_later_weights(optimizer, part, count, tiles, layout, buffers, settings, rate, decay, step, like)
+    if layout.layers_together:
+        update_later_layers(optimizer, part, count, layout, buffers, settings, rate, decay, step, like)
+    else:
+        update_later_weights(optimizer, part, count, tiles, layout, buffers, settings, rate, decay, step, like)
+        if part.others.size > 0:
+            bias_gradients(count, layout, buffers, like)
+        optimise(optimizer, part.others, buffers, settings, rate, 0.0, step, like)
     update_first_layer(
         optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
     )
-    if part.others.size > 0:
-        bias_gradients(count, layout, buffers, like)
-    optimise(optimizer, part.others, buffers, settings, rate, 0.0, step, like)

@@ -29,7 +29,11 @@ def passed(output: str) -> int:
 @pytest.mark.skipif(INTERPRETED, reason="this process compiles nothing either")
 @pytest.mark.parametrize(
     ("file", "options", "at_least"),
-    [("simd", (), 60), ("first_layer", ("-k", "float32"), 100)],  # both dtypes are the same code, and it takes its time
+    [
+        ("simd", (), 60),
+        ("tiles", ("-k", "not together"), 90),
+        ("first_layer", ("-k", "float32"), 100),  # both dtypes are the same code, and it takes its time
+    ],
 )
 def test_everything_passes_without_compilation(file: str, options: tuple[str, ...], at_least: int) -> None:
     assert passed(run_interpreted(f"test_{file}.py", *options)) >= at_least

@@ -81,6 +81,7 @@ from fastfnn.kernels.simd.memory import (
     zeros,
     zeros_of,
 )
+from fastfnn.kernels.simd.tiles import backward_tile, forward_tile, gradient_tile, rows_of_tile
 from fastfnn.kernels.simd.transposes import (
     COLUMNS_TOGETHER,
     outer_fma,
@@ -113,6 +114,7 @@ __all__ = [
     "add_products",
     "address",
     "at",
+    "backward_tile",
     "by_pointers",
     "call_address",
     "call_kernel",
@@ -123,6 +125,8 @@ __all__ = [
     "first_lane",
     "fma",
     "fma_grid",
+    "forward_tile",
+    "gradient_tile",
     "greater",
     "itemsize",
     "lane_numbers",
@@ -146,6 +150,7 @@ __all__ = [
     "quotient",
     "rectify_grid",
     "repeat",
+    "rows_of_tile",
     "splat",
     "splat_grid",
     "splat_lane",

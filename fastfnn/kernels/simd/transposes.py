@@ -68,7 +68,7 @@ def _butterfly(builder: Any, x: Any, y: Any, width: int) -> tuple[Any, Any]:
     return shuffled(builder, x, y, low), shuffled(builder, x, y, high)
 
 
-def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
+def transposed(builder: Any, vectors: list[Any]) -> list[Any]:
     """The transpose of a square block of registers, in log2(lanes) rounds of shuffles."""
     vectors = list(vectors)
     width = len(vectors) // 2
@@ -153,7 +153,7 @@ def transpose(
             pointer = pointer_to(context, builder, source, data, builder.select(exists, offset, start), llvm_type(like))
             return builder.select(exists, builder.load(pointer, align=align), zero)
 
-        columns = _transposed(builder, [loaded(i) for i in range(like.lanes)])
+        columns = transposed(builder, [loaded(i) for i in range(like.lanes)])
         for column, at in zip(columns, strided(builder, to, to_stride, like.lanes), strict=True):
             builder.store(column, pointer_to(context, builder, target, written, at, llvm_type(like)), align=align)
         return context.get_dummy_value()
@@ -195,7 +195,7 @@ def _bytes_of_words(builder: Any, words: Any) -> list[Any]:
 def _columns_of_bytes(builder: Any, load: Any, like: ir.VectorType, first: int = 0) -> list[Any]:
     """Sixteen columns of bytes as numbers: transposed as 32-bit words, four by four, which are then taken apart."""
     rows = [load(i, first, ir.VectorType(INT32, 4)) for i in range(like.count)]
-    squares = _transposed(builder, [_joined(builder, rows[i::4]) for i in range(4)])
+    squares = transposed(builder, [_joined(builder, rows[i::4]) for i in range(4)])
     return [builder.sitofp(part, like) for words in squares for part in _bytes_of_words(builder, words)]
 
 
@@ -205,7 +205,7 @@ def _columns_of_floats(builder: Any, load: Any, like: ir.VectorType) -> list[Any
     return [
         column
         for distance in squares
-        for column in _transposed(builder, [load(i, distance, like) for i in range(like.count)])
+        for column in transposed(builder, [load(i, distance, like) for i in range(like.count)])
     ]
 
 
