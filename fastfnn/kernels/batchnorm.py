@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastfnn.kernels.compilation import kernel
+from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, first_lane, fma, load, splat, sqrt, store, total
 from fastfnn.kernels.structures import EPSILON
 
@@ -38,7 +38,7 @@ def inverse_deviations(variances, statistics):
     return one / sqrt(variances + epsilon)
 
 
-@kernel
+@inlined_kernel
 def centre(workspace, z_at, centred_at, tile, tiles, share, mask_at, like):
     """Subtracts one unit's mean over the examples of a block, of which each has the `share` in it.
 
@@ -57,7 +57,7 @@ def centre(workspace, z_at, centred_at, tile, tiles, share, mask_at, like):
     return mean, total(squares)
 
 
-@kernel
+@inlined_kernel
 def statistics_of_units(layout, buffers, statistics, layer, count, like):
     """From the sums of squares of a layer's units to one over their deviations; updates the running statistics."""
     units, workspace, running = layout.units[layer], buffers.workspace, buffers.running
@@ -73,7 +73,7 @@ def statistics_of_units(layout, buffers, statistics, layer, count, like):
         store(inverse_deviations(variances, statistics), workspace, deviations_at + i)
 
 
-@kernel
+@inlined_kernel
 def normalise(workspace, normalised_at, y_at, tile, tiles, inverse, scale, shift, like):
     """Divides one unit's centred values by their deviation, in place, and scales and shifts them to y."""
     factor, offset = splat(scale, like), splat(shift, like)
@@ -83,9 +83,9 @@ def normalise(workspace, normalised_at, y_at, tile, tiles, inverse, scale, shift
         store(fma(normalised, factor, offset), workspace, y_at + t * tile)
 
 
-@kernel
-def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
-    """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics.
+@inlined_kernel
+def forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
+    """`forward` for so many tiles.
 
     Units one after the other would wait for divisions and roots; those of a vector of units are taken at once.
     """
@@ -116,6 +116,18 @@ def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
 
 
 @kernel
+def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
+    """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics.
+
+    One tile has code of its own: most of a loop over tiles is what comes before its first round.
+    """
+    if tiles == 1:
+        forward_units(block, layout, buffers, statistics, layer, z_at, y_at, 1, like)
+    else:
+        forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like)
+
+
+@inlined_kernel
 def slope_of(dscale, inverse, of_freedom, statistics):
     """How much of the gradient is along the normalised values.
 
@@ -129,7 +141,7 @@ def slope_of(dscale, inverse, of_freedom, statistics):
     return slope
 
 
-@kernel
+@inlined_kernel
 def backward_unit(
     workspace, dy_at, normalised_at, tile, tiles, share, of_freedom, mask_at, scale, inverse, statistics, like
 ):
@@ -150,9 +162,9 @@ def backward_unit(
     return dscale, dshift
 
 
-@kernel
-def backward(block, layout, buffers, statistics, layer, dy_at, tiles, like):
-    """The gradient through the normalisation of a layer, in place; gradients of scale and shift."""
+@inlined_kernel
+def backward_units(block, layout, buffers, statistics, layer, dy_at, tiles, like):
+    """`backward` for so many tiles."""
     workspace, gradients = buffers.workspace, buffers.gradients
     lanes = len(like)
     share, of_freedom = reciprocal(block.size, like), reciprocal_freedom(block.size, statistics, like)
@@ -179,6 +191,15 @@ def backward(block, layout, buffers, statistics, layer, dy_at, tiles, like):
             dshift += gradients[shift_at]
         gradients[scale_at] = dscale
         gradients[shift_at] = dshift
+
+
+@kernel
+def backward(block, layout, buffers, statistics, layer, dy_at, tiles, like):
+    """The gradient through the normalisation of a layer, in place; gradients of scale and shift."""
+    if tiles == 1:
+        backward_units(block, layout, buffers, statistics, layer, dy_at, 1, like)
+    else:
+        backward_units(block, layout, buffers, statistics, layer, dy_at, tiles, like)
 
 
 @kernel
