@@ -31,7 +31,7 @@ from fastfnn.kernels.simd.vectors import (
 
 MOST_SUMS = 20 if ROOMY else 5  # of a product, that the registers have room for
 MOST_ROWS = 10 if ROOMY else 5  # of a gradient, beside a tile's rows
-UNROLLED = 400
+UNROLLED = 400  # multiply-adds
 
 Sums = list[Any]
 
@@ -82,10 +82,8 @@ def _accumulate(builder: Any, count: int, sums: Sums, add: Callable[[Any, Sums],
     whole = count // together * together if count > together else 0
     if whole:
         places = [cgutils.alloca_once_value(builder, value) for value in sums]
-        with cgutils.for_range_slice(builder, ir.IntType(64)(0), ir.IntType(64)(whole), ir.IntType(64)(together)) as (
-            first,
-            _,
-        ):
+        slices = [ir.IntType(64)(number) for number in (0, whole, together)]
+        with cgutils.for_range_slice(builder, *slices) as (first, _):
             inner = [builder.load(place) for place in places]
             for k in range(together):
                 inner = add(builder.add(first, ir.IntType(64)(k)), inner)
@@ -324,15 +322,13 @@ def gradient_tile(
         _, first_x, first_dz, _, start, biases_start, *_ = arguments
 
         def add(first: Any, together: int, unit: int, rows: Sums) -> None:
-            at, x_at = (
-                [(start, unit, sums.times(first, stride), k * stride) for k in range(together)],
-                values.times(first, vector.count),
-            )
-            totals = [sums.load(*place) for place in at]
+            places = [(start, unit, sums.times(first, stride), k * stride) for k in range(together)]
+            x_at = values.times(first, vector.count)
+            totals = [sums.load(*place) for place in places]
             for i, row in enumerate(rows):
                 numbers = [values.splat(first_x, x_at, k * vector.count + i) for k in range(together)]
                 totals = [multiply_add(builder, row, x, total) for x, total in zip(numbers, totals, strict=True)]
-            for total, place in zip(totals, at, strict=True):
+            for total, place in zip(totals, places, strict=True):
                 sums.store(total, *place)
 
         for unit, rows in _rows_in_registers(builder, values, first_dz, units):
