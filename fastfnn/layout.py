@@ -17,7 +17,7 @@ from fastfnn.kernels.structures import TILES_BY_ROWS
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
 EXAMPLES_BY_MATRIX = 32  # of a batch, from which matrix registers pay: weights are written anew for every step
-MOST_WEIGHTS = 1024  # of a layer, up to which a tile goes through all layers together
+MOST_WEIGHTS = 1024  # of every layer behind the first, up to which a block goes through all of them in one call
 WIDTH_BY_MATRIX = 128  # units of the narrower of two layers, from which they pay for the weights between them
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
 SHORT_ROW = 8  # vectors
@@ -71,7 +71,7 @@ def layers_by_matrix(sizes: Sequence[int], dtype: str) -> list[bool]:
 
 
 def are_narrow(sizes: Sequence[int]) -> bool:
-    """Whether there are layers behind the first, all of so few weights that a tile goes through them together."""
+    """Whether there are layers behind the first, all of so few weights that a block goes through them together."""
     return len(sizes) > 2 and max(n * m for n, m in pairwise(sizes[1:])) <= MOST_WEIGHTS
 
 

@@ -129,7 +129,7 @@ def functions_of_settings(
     own, by_matrix = activation != RELU, bool(layout.by_matrix[2:].any())
     together = settings.training and layout.layers_together
     options = (not own, settings.batchnorm, dropped)
-    of_layers = map(int, (*options, *layout.units[1:], *layout.row_widths[1:]))
+    of_layers = tuple(map(int, (*options, *layout.units[1:], *layout.row_widths[1:])))
     of_product = (*of_vectors, WORD, f"*{dtype}", *[WORD] * 8, f"*{dtype}")
     of_gradient = (*of_vectors, *[WORD] * 5, f"*{dtype}", WORD, WORD, WORD, f"*{dtype}")
 

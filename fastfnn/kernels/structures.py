@@ -189,7 +189,7 @@ class Layout(NamedTuple):
     lane_mask: int  # (tiles, V) ones for the examples of a block, zeros behind them
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
-    layers_together: bool  # whether a tile goes through all layers behind the first at once: see `narrow_layers`
+    layers_together: bool  # whether a block goes through all layers behind the first in one call: see `narrow_layers`
     block: int  # examples of every block of a batch but the last one
     first_layer_by_blocks: bool  # whether its gradient is summed a block at a time, while its rows are near
     first_layer_by_groups: bool  # whether its gradient is summed beside the weights, for each group of blocks apart
