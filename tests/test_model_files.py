@@ -340,8 +340,12 @@ def test_dtypes_that_networks_do_not_have(tmp_path: Path, dtype: str, size: int,
 
 
 def mishap(content: bytes, generator: np.random.Generator) -> bytes:
-    """The content with up to three places of the header changed, left out or doubled."""
+    """The content with up to three places of the header changed, left out or doubled.
+
+    The library writes its fields in another order every time; here they have one, so that mishaps are always the same.
+    """
     text, data = parts(content)
+    text = json.dumps(json.loads(text), sort_keys=True)
     for _ in range(generator.integers(1, 4)):
         at = int(generator.integers(len(text)))
         end = at + int(generator.integers(1, 9))
@@ -355,13 +359,13 @@ def test_mishaps_give_a_network_or_an_error(good: bytes, tmp_path: Path) -> None
     """Never anything but a `DataError`; some changes are harmless, such as of the version or a label."""
     generator = np.random.default_rng(0)
     refused = []
-    for _ in range(500):
+    for _ in range(1500):
         (tmp_path / "bad").write_bytes(mishap(good, generator))
         try:
             Network.load(tmp_path / "bad")
         except DataError as error:
             refused.append("expected a safetensors file" in str(error))
-    assert 250 < len(refused) < 500
+    assert 750 < len(refused) < 1500
     assert refused.count(False) > 20
 
 
