@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fastfnn.kernels import dense_by_feature, dense_by_unit
 from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.rows import convert_dense, prefetch_row, row_start
+from fastfnn.kernels.rows import convert_dense, prefetch_first_lines, prefetch_row, row_start
 from fastfnn.kernels.simd import (
     COLUMNS_TOGETHER,
     ROOMY,
@@ -61,6 +61,8 @@ def prefetch_part(rows, examples, position, feature, lanes):
     a cache line of each. Records of bytes are so short that they come with the listed features.
     """
     if rows.records and itemsize(rows.values) > 1:
+        if feature == 0:
+            prefetch_first_lines(rows, examples.order, position, examples.end, 1)
         part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
         for i in range(part * lanes // parts, (part + 1) * lanes // parts):
             prefetch_row(rows, examples.order, position + i, examples.end)

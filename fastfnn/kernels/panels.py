@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.rows import ROWS_AHEAD, columns_start, prefetch_listed, prefetch_row, row_count, row_start
+from fastfnn.kernels.rows import (
+    ROWS_AHEAD,
+    ROWS_AT_ONCE,
+    columns_start,
+    prefetch_first_lines,
+    prefetch_listed,
+    prefetch_row,
+    row_count,
+    row_start,
+)
 from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, prefetch, splat, splat_lane, store
 
 
@@ -61,6 +70,15 @@ def asks(rows):
     return rows.dense == 0 or itemsize(rows.values) == 1
 
 
+@inlined_kernel
+def prefetch_turn(rows, examples, number, position, every, turn):
+    """Asks for the row at a position, which comes later, if it is its turn, and for the first lines of some at once."""
+    if number % ROWS_AT_ONCE == 0:
+        prefetch_first_lines(rows, examples.order, position + turn, examples.end, every)
+    if number % every == turn:
+        prefetch_row(rows, examples.order, position, examples.end)
+
+
 @kernel
 def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, four):
     """z = the products of the listed features, for the examples, as rows, and the units of one panel.
@@ -69,8 +87,8 @@ def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, f
     """
     for i in range(examples.size):
         position, z_at = examples.first + i, z.at + i * z.stride
-        if distance > 0 and i % every == 0 and asks(rows):
-            prefetch_row(rows, examples.order, position + distance, examples.end)
+        if distance > 0 and asks(rows):
+            prefetch_turn(rows, examples, i, position + distance, every, 0)
         prefetch_listed(rows, examples.order, position, examples.first + examples.size)
         main_sums, tail_sums = sum_products(rows, at(examples.order, position), panel, main, tail, wide, four)
         if main is not None:
@@ -121,8 +139,8 @@ def update_panel(rows, examples, share, panel, dz, distance, every, main, tail, 
     end = examples.first + examples.size
     for i in range(examples.size):
         position = examples.first + i
-        if distance > 0 and i % every == every - 1 and (every == 1 or asks(rows)):
-            prefetch_row(rows, examples.order, position + distance, examples.end)
+        if distance > 0 and (every == 1 or asks(rows)):
+            prefetch_turn(rows, examples, i, position + distance, every, every - 1)
         if share.cuts_stride > 0 and position + ROWS_AHEAD < end:
             prefetch(share.cuts, at(examples.order, position + ROWS_AHEAD) * share.cuts_stride)
         prefetch_listed(rows, examples.order, position, end)

@@ -11,6 +11,7 @@ from fastfnn.kernels.structures import BYTES_PER_LINE
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
 NEAR_ROWS = 2  # so many later, listed values come to the nearest cache
+ROWS_AT_ONCE = 16  # whose first lines are asked for together
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 
 
@@ -35,10 +36,22 @@ def columns_start(rows, start, count):
 
 
 @inlined_kernel
+def prefetch_first_lines(rows, order, position, end, every):
+    """Asks for the first lines of rows that come soon, and for where those begin that come after as many again.
+
+    Rows in random order are in pages of which the core does not know the address, and it goes no further than what asks
+    for such a page before the page tables have been read. They are read for several rows at the same time.
+    """
+    if rows.records:
+        for coming in range(position + ROWS_AHEAD, min(position + ROWS_AHEAD + ROWS_AT_ONCE, end), every):
+            prefetch(rows.entries, 2 * at(order, coming))
+    for coming in range(position, min(position + ROWS_AT_ONCE, end), every):
+        prefetch(rows.values, row_start(rows, at(order, coming)))
+
+
+@inlined_kernel
 def prefetch_row(rows, order, position, end):
-    """Asks for the row at a position that comes soon, and for where the one begins that comes after as many again."""
-    if rows.records and position + ROWS_AHEAD < end:
-        prefetch(rows.entries, 2 * at(order, position + ROWS_AHEAD))
+    """Asks for the row at a position that comes soon."""
     if position < end:
         example = at(order, position)
         start, length = row_start(rows, example), rows.dense
