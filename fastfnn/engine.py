@@ -16,7 +16,7 @@ from fastfnn.data import Dataset, Split
 from fastfnn.kernels import Inputs, Part, Share, Statistics, Steps, Targets
 from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.routines import Words
-from fastfnn.packing import MOMENTS, PackedNetwork, settings_of
+from fastfnn.packing import MOMENTS, PackedNetwork, lazy_momentum_pays, settings_of
 from fastfnn.parameters import Parameters, initialise
 from fastfnn.rows import cost_of_nonzero, densities_in_order, order_of_features, rows_of_split, whole_share
 from fastfnn.stretch import Stretch, Totals
@@ -78,11 +78,13 @@ class KernelEngine:
         self.targets = {id(split): targets_of(split) for split in splits}
         started = time.perf_counter()
         of_training = rows[id(data.train)]
-        division = self._division(densities_in_order(data, order), batch_size)
+        listed = densities_in_order(data, order)
+        division = self._division(listed, batch_size)
         parts = make_parts(division)
         load_all(self._functions())
         settings = self.network.bind_settings(config, data.scale, training=True)
-        self.settings = settings._replace(statistics=statistics or settings.statistics)
+        lazy = lazy_momentum_pays(config, self.network.layout, listed, batch_size)
+        self.settings = settings._replace(statistics=statistics or settings.statistics, lazy=lazy)
         self.members = [
             self.make_member(part, self.network.bind(of_training, share, training=True), share)
             for part, share in zip(parts, division.shares(of_training), strict=True)

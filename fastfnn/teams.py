@@ -119,20 +119,24 @@ class Division:
         return Part(
             thread=thread,
             threads=self.threads,
-            first_layer=_ranges(self._first_layer(bounds)),
+            first_layer=_ranges([*self._dense(bounds), *self._listed(bounds)]),
+            dense=_ranges(self._dense(bounds)),
+            listed=_ranges(self._listed(bounds)),
             others=_ranges([(int(others_at), int(layout.parameters_end))] if is_last else []),
             rows=_ranges(bounds.rows),
             flags=flags,
             give_way=give_way,
         )
 
-    def _first_layer(self, bounds: Bounds) -> Pairs:
+    def _dense(self, bounds: Bounds) -> Pairs:
+        layout = self.layout
+        begin, end = bounds.dense
+        at, width = layout.dense_weights, layout.dense_stride if layout.dense_by_feature else layout.units[1]
+        return [(int(at + begin * width), int(at + end * width))] if end > begin else []
+
+    def _listed(self, bounds: Bounds) -> Pairs:
         layout = self.layout
         ranges: Pairs = []
-        begin, end = bounds.dense
-        if end > begin:
-            at, width = layout.dense_weights, layout.dense_stride if layout.dense_by_feature else layout.units[1]
-            ranges.append((at + begin * width, at + end * width))
         begin, end = bounds.listed
         for at, width in ((layout.weights[0], layout.main_width), (layout.tail_weights, layout.tail_width)):
             if end > begin and width:

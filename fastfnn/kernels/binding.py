@@ -98,7 +98,7 @@ class FirstLayer(NamedTuple):
             "dense_forward": keys(f"make_{kind}_forward", of_forward, (*of_product, *of_memory), self.dense),
             "dense_update": keys(f"make_{kind}_update", of_update, (*of_sum, *of_memory), self.training and self.dense),
             "forward": keys("make_forward", panels, (*of_weights, *of_outputs, WORD, WORD), self.records),
-            "update": keys("make_update", panels, (*of_sum, WORD, WORD), self.training and self.records),
+            "update": keys("make_update", panels, (*of_sum, REAL, WORD, WORD), self.training and self.records),
         }
 
 
@@ -161,7 +161,7 @@ def unbound(dtype: str) -> tuple[Inputs, Part, Targets]:
     none = Ranges(0, words)
     inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype), words)
     targets = Targets(np.empty(0, np.int32), np.empty(0), weighted=False)
-    return inputs, Part(0, 1, none, none, none, flags=words, give_way=0), targets
+    return inputs, Part(0, 1, none, none, none, none, none, flags=words, give_way=0), targets
 
 
 def _words(structure: Any) -> Any:

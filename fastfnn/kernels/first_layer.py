@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastfnn.kernels.compilation import inlined_kernel
+from fastfnn.kernels.lazy_momentum import is_pending
 from fastfnn.kernels.optimizers import scale
 from fastfnn.kernels.rows import MANY_EXAMPLES, ROWS_AHEAD
 from fastfnn.kernels.simd import address, call_kernel, fma, load, splat, store, transpose
@@ -26,6 +29,17 @@ def turns(inputs, layout):
 
 
 @inlined_kernel
+def listed_products(inputs, given, weights, rows_at, distance, layout, buffers):
+    """Rows of scratch memory are the products of the listed features with weights, or what is stored for them."""
+    rows, width = address(buffers.scratch), layout.row_widths[1]
+    for p in range(layout.panels):
+        unit = layout.panel_units[p]
+        of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+        of_outputs = (rows, rows_at + unit, width, distance if p == 0 else 0, turns(inputs, layout))
+        call_kernel(inputs.forward[p], (*given, *of_panel, *of_outputs))
+
+
+@inlined_kernel
 def listed_outputs(inputs, order, end, position, count, distance, layout, buffers, z_at, like):
     """One tile: z (units, V) in the workspace is the products of the listed features, or zeros where there are none.
 
@@ -36,13 +50,14 @@ def listed_outputs(inputs, order, end, position, count, distance, layout, buffer
         for unit in range(width):
             store(like, buffers.workspace, z_at + unit * lanes)
         return
-    weights, rows = address(buffers.parameters), address(buffers.scratch)
-    given = rows_and_examples(inputs, order, end, position, count)
-    for p in range(layout.panels):
-        unit = layout.panel_units[p]
-        of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-        of_outputs = (rows, unit, width, distance if p == 0 else 0, turns(inputs, layout))
-        call_kernel(inputs.forward[p], (*given, *of_panel, *of_outputs))
+    given, lazy = rows_and_examples(inputs, order, end, position, count), buffers.lazy
+    listed_products(inputs, given, address(buffers.parameters), 0, distance, layout, buffers)
+    if is_pending(lazy):
+        more_at = lanes * width
+        listed_products(inputs, given, address(buffers.first_moment), more_at, 0, layout, buffers)
+        for i in range(0, count * width, lanes):
+            more = load(buffers.scratch, more_at + i, like) * splat(lazy[1], like)
+            store(fma(splat(lazy[0], like), load(buffers.scratch, i, like), more), buffers.scratch, i)
     for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
         store(like, buffers.scratch, i)
     for unit in range(0, width, lanes):
@@ -98,23 +113,47 @@ def update(inputs, order, end, position, count, ahead, layout, target, target_at
     Only for the features that are the thread's share. `target_at` is where the first layer's part of the target begins.
     The examples from the position `ahead` on come next.
     """
-    share = inputs.share
-    given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
-    weights, scratch, rows, width = address(target), address(inputs.scratch), address(workspace), layout.row_widths[1]
-    rows_at = layout.rows[1] + first_row * width
+    update_dense(inputs, order, end, position, count, layout, target, target_at, workspace, first_row)
+    distance = distance_of_update(inputs, position, count, ahead, layout)
+    update_listed(inputs, order, end, position, count, distance, layout, target, target_at, workspace, first_row, 1.0)
+
+
+@inlined_kernel
+def update_dense(inputs, order, end, position, count, layout, target, target_at, workspace, first_row):
+    """`update` for the dense features."""
+    share, width = inputs.share, layout.row_widths[1]
     if share[0] < share[1] and inputs.dense_update[0] != 0:
-        of_weights = (weights, target_at + layout.dense_weights, layout.dense_stride, layout.units[1])
-        memory = (scratch, address(inputs.starts))
-        call_kernel(inputs.dense_update[0], (*given, *of_weights, rows, rows_at, width, *memory))
+        given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
+        of_weights = (address(target), target_at + layout.dense_weights, layout.dense_stride, layout.units[1])
+        of_rows = (address(workspace), layout.rows[1] + first_row * width, width)
+        call_kernel(
+            inputs.dense_update[0], (*given, *of_weights, *of_rows, address(inputs.scratch), address(inputs.starts))
+        )
+
+
+@inlined_kernel
+def distance_of_update(inputs, position, count, ahead, layout):
+    """How many examples later the rows come that an update asks for; 0 where it asks for none."""
+    if turns(inputs, layout) > 1:
+        return ahead - position
+    if inputs.share[3] != 0 or count >= MANY_EXAMPLES:  # the forward pass had them too long ago, or in another core
+        return ROWS_AHEAD
+    return 0
+
+
+@inlined_kernel
+def update_listed(
+    inputs, order, end, position, count, distance, layout, target, target_at, workspace, first_row, factor
+):
+    """`update` for the listed features, of which the gradient is multiplied by a factor."""
+    share, width = inputs.share, layout.row_widths[1]
     if share[3] >= 0 and inputs.update[0] != 0:
-        parts, distance = turns(inputs, layout), 0
-        if parts > 1:
-            distance = ahead - position
-        elif share[3] != 0 or count >= MANY_EXAMPLES:  # the forward pass had them too long ago, or in another core
-            distance = ROWS_AHEAD
+        given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
+        rows_at = layout.rows[1] + first_row * width
         for p in range(layout.panels):
             unit = layout.panel_units[p]
             main_at, tail_at = target_at + layout.weights[0] + unit, target_at + layout.tail_weights
-            of_panel = (weights, main_at, layout.main_width, tail_at)
-            of_outputs = (rows, rows_at + unit, width, distance if p == 0 else 0, parts)
-            call_kernel(inputs.update[p], (*given, *of_panel, *of_outputs))
+            of_panel = (address(target), main_at, layout.main_width, tail_at)
+            of_rows = (address(workspace), rows_at + unit, width)
+            of_prefetches = (distance if p == 0 else 0, turns(inputs, layout))
+            call_kernel(inputs.update[p], (*given, *of_panel, *of_rows, np.float64(factor), *of_prefetches))

@@ -193,7 +193,7 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
     def update(
         entries, columns, values, dense, records, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride,
-        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, distance, every,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -203,7 +203,7 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
         gradient = Outputs(dz, dz_at, dz_stride)
         main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
         four = zeros_of(wide, 4)
-        panels.update_panel(rows, examples, share, panel, gradient, distance, every, main, tail, wide, four)
+        panels.update_panel(rows, examples, share, panel, gradient, scale, distance, every, main, tail, wide, four)
 
     return update
 

@@ -111,14 +111,14 @@ def update_feature(x, feature, panel, d, e, main, tail):
 
 
 @kernel
-def update_example(rows, start, columns_at, count, panel, dz, dz_at, main, tail, wide, four):
-    """panel[columns] += outer(x, dz), for one example."""
+def update_example(rows, start, columns_at, count, panel, dz, dz_at, scale, main, tail, wide, four):
+    """panel[columns] += scale * outer(x, dz), for one example."""
     columns, d, e, whole = rows.columns, main, tail, count // 4 * 4
     if main is not None:
-        d = load(dz, dz_at, main)
+        d = load(dz, dz_at, main) * splat(scale, main)
         dz_at += len(main)
     if tail is not None:
-        e = load(dz, dz_at, tail)
+        e = load(dz, dz_at, tail) * splat(scale, tail)
     for k in range(0, whole, 4):
         x0, x1, x2, x3 = splat_four(load_converted(rows.values, start + k, four), wide)
         update_feature(x0, at(columns, columns_at + k), panel, d, e, main, tail)
@@ -131,8 +131,8 @@ def update_example(rows, start, columns_at, count, panel, dz, dz_at, main, tail,
 
 
 @kernel
-def update_panel(rows, examples, share, panel, dz, distance, every, main, tail, wide, four):
-    """panel += x.T @ dz, summed over the examples in their order, for a panel's units and a share of features.
+def update_panel(rows, examples, share, panel, dz, scale, distance, every, main, tail, wide, four):
+    """panel += scale * x.T @ dz, summed over the examples in their order, for a panel's units and a share of features.
 
     Rows that come later are prefetched as in `forward_panel`; of two, the other one.
     """
@@ -150,5 +150,5 @@ def update_panel(rows, examples, share, panel, dz, distance, every, main, tail, 
         first = np.intp(at(share.cuts, cut_at)) if share.cuts_stride > 0 else 0
         last = np.intp(at(share.cuts, cut_at + 1)) if share.cuts_stride > 0 else count
         columns_at = columns_start(rows, start, count) + first
-        dz_at = dz.at + i * dz.stride
-        update_example(rows, start + first, columns_at, last - first, panel, dz.values, dz_at, main, tail, wide, four)
+        of_listed, of_outputs = (rows, start + first, columns_at, last - first), (dz.values, dz.at + i * dz.stride)
+        update_example(*of_listed, panel, *of_outputs, scale, main, tail, wide, four)

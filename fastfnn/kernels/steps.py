@@ -201,6 +201,7 @@ def run_steps(words, layout, buffers, settings, inputs, part, targets, steps):
         if not math.isfinite(step_loss):
             diverged = True
             break
+    updates.multiply_out(part, buffers, like)
     if part.thread == 0:
         buffers.factor[0] = factor
     restore_subnormals(subnormals)

@@ -37,6 +37,7 @@ FILLED_TO = 4  # the listed features of a record are filled up to a multiple of 
 TILES_BY_ROWS = 2  # of a batch, up to which gradients of narrow layers are computed from rows too
 MOST_GROUPS = 4  # of blocks of a batch, whose gradients are summed on their own; each is one thread's work
 FLAG_STRIDE = 16  # from a thread's flag to the next one's: two cache lines, which processors fetch in pairs
+SMALLEST_DETERMINANT = 0.1  # of what lazy momentum has to multiply out, and of a step that is done lazily
 EPSILON = 1e-5  # what batch norm adds to the variance, unless the settings say otherwise
 
 
@@ -80,6 +81,8 @@ class Part(NamedTuple):
     thread: int
     threads: int
     first_layer: Ranges  # of the first layer's weights
+    dense: Ranges  # of these, those of dense features
+    listed: Ranges  # and those of listed ones
     others: Ranges  # of biases and batch norm, and of later weights of layers together: all of them, for one thread
     rows: Ranges  # of the rows of later weights: layer, first row, last row
     flags: Integers  # arrivals of each thread at the barrier, and whether the team is dissolved; see `team`
@@ -209,10 +212,11 @@ class Buffers(NamedTuple):
     workspace: Reals
     losses: NDArray[np.float64]  # (tiles,) of the examples of each tile
     correct: Integers  # (tiles,)
-    scratch: Reals  # (V * row_widths[1] + 4 * V,)
+    scratch: Reals  # (2 * V * row_widths[1] + 4 * V,)
     squares: Reals  # what matrix registers are loaded from; empty where layers behind the first use none
     counters: NDArray[np.uint32]  # (V,) example numbers of a tile
     factor: NDArray[np.float64]  # (1,) the first layer's weights are this times what is stored
+    lazy: NDArray[np.float64]  # (5,) P of `lazy_momentum`, by rows, and how many steps it is of; a thread has its own
 
 
 class Statistics(NamedTuple):
@@ -242,6 +246,7 @@ class Settings(NamedTuple):
     statistics: Statistics
     optimizer: int
     momentum: float
+    lazy: bool  # whether it is lazy for the weights of listed features; see `lazy_momentum`
     beta1: float
     beta2: float
     epsilon: float

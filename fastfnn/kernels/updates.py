@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastfnn.kernels import first_layer, hidden, optimizers, passes
+from fastfnn.kernels import first_layer, hidden, lazy_momentum, optimizers, passes
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.hidden import WeightGradient
 from fastfnn.kernels.simd import address, call_kernel, load, store, zeros_of
@@ -194,6 +194,32 @@ def add_groups(part, count, layout, buffers, target, like):
 
 
 @inlined_kernel
+def update_lazily(
+    optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
+):
+    """`update_first_layer` with momentum that is lazy for the weights of listed features."""
+    of_batch = (inputs, order, end, position, count)
+    first_layer.update_dense(*of_batch, layout, buffers.gradients, 0, buffers.workspace, 0)
+    optimise(optimizer, part.dense, buffers, settings, rate, decay, step, like)
+    of_weight, of_velocity = lazy_momentum.advance(buffers.lazy, settings, rate, decay)
+    distance = first_layer.distance_of_update(inputs, position, count, position + count, layout)
+    of_listed = (buffers.workspace, 0)
+    first_layer.update_listed(*of_batch, distance, layout, buffers.first_moment, 0, *of_listed, of_velocity)
+    if of_weight != 0:
+        first_layer.update_listed(*of_batch, 0, layout, buffers.parameters, 0, *of_listed, of_weight)
+    if lazy_momentum.is_due(buffers.lazy):
+        multiply_out(part, buffers, like)
+
+
+@inlined_kernel
+def multiply_out(part, buffers, like):
+    """Whatever lazy momentum has left undone."""
+    if lazy_momentum.is_pending(buffers.lazy):
+        lazy_momentum.multiply_out(part.listed, buffers, like)
+        lazy_momentum.forget(buffers.lazy)
+
+
+@inlined_kernel
 def update_first_layer(
     optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
 ):
@@ -201,6 +227,13 @@ def update_first_layer(
 
     Plain SGD, whose rate is in the gradient of the outputs already, adds the gradient to the weights.
     """
+    if settings.lazy:
+        if lazy_momentum.is_possible(settings, rate, decay):
+            update_lazily(
+                optimizer, part, inputs, order, end, position, count, layout, buffers, settings, rate, decay, step, like
+            )
+            return
+        multiply_out(part, buffers, like)
     plain = settings.optimizer == SGD
     target = buffers.parameters if plain else buffers.gradients
     if layout.first_layer_by_groups:

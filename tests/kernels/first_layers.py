@@ -91,7 +91,7 @@ class FirstLayer:
             call(function, *given, *of_weights, dz.reshape(-1), 0, layout.row_widths[1], inputs.scratch, inputs.starts)
         for function, unit in zip(present(inputs.update), layout.panel_units, strict=self.rows.records > 0):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], 0, 1)
+            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], 1.0, 0, 1)
 
     def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""

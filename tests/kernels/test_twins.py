@@ -32,6 +32,7 @@ def passed(output: str) -> int:
     [
         ("simd", (), 60),
         ("tiles", ("-k", "not together"), 90),
+        ("lazy_momentum", (), 50),
         ("first_layer", ("-k", "float32"), 100),  # both dtypes are the same code, and it takes its time
     ],
 )
