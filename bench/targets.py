@@ -185,8 +185,8 @@ def traffic(variant: str, document: Document) -> Limits:
         moved = 2 * 4 * numbers * settings["parameters"] * settings["steps"][str(size)]
         rate = moved / (min(each["epoch_seconds"]) - plain[size]) / 1e9
         limits.append(
-            f"{variant} at {size} reads and writes {numbers} numbers more for each of {settings['parameters']:,} "
-            f"parameters in each of {settings['steps'][str(size)]:,} steps: {rate:.0f} GB/s in the time that it adds."
+            f"{variant} at {size} reads and writes up to {numbers} numbers more for each of {settings['parameters']:,} "
+            f"parameters in each of {settings['steps'][str(size)]:,} steps: up to {rate:.0f} GB/s in the time it adds."
         )
     return tuple(limits)
 

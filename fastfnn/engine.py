@@ -62,11 +62,12 @@ class KernelEngine:
         started = time.perf_counter()
         splits = [split for split in (data.train, data.validation, data.test) if split]
         first_units = (*config.hidden, data.n_classes)[0]
-        order = order_of_features(data, config.input, cost_of_nonzero(first_units, config.dtype))
+        batch_size = min(config.batch_size, len(data.train))
+        cost = cost_of_nonzero(first_units, config.dtype, batch_size)
+        order = order_of_features(data, config.input, cost)
         rows = {id(split): rows_of_split(data, split, order, config.dtype) for split in splits}
         self.load_seconds = time.perf_counter() - started
         parameters = parameters or initialise(config, data.n_features, data.n_classes, config.seed)
-        batch_size = min(config.batch_size, len(data.train))
         block = TRAINING_BLOCK if config.batchnorm == "off" else config.batchnorm_group or batch_size
         self.network = PackedNetwork(
             parameters, config, order, block=block, batch_size=batch_size, moments=MOMENTS[config.optimizer]

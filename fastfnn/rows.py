@@ -24,6 +24,7 @@ COST_OF_NONZERO = 4.0  # of a listed value, in multiplications of a dense featur
 # value, up to a limit.
 COST_BY_MATRIX = 1 / 32
 MOST_UNITS = 512
+EXAMPLES_OF_DENSE = 16
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
@@ -51,8 +52,15 @@ def identity_order(n_features: int, *, dense: bool) -> FeatureOrder:
     return FeatureOrder(np.arange(n_features, dtype=np.int64), n_features if dense else 0)
 
 
-def cost_of_nonzero(units: int, dtype: str) -> float:
-    """What a listed value costs a first layer of so many units, in multiplications of a dense feature."""
+def cost_of_nonzero(units: int, dtype: str, batch_size: int) -> float:
+    """What a listed value costs a first layer of so many units, in multiplications of a dense feature.
+
+    Dense features are multiplied for sixteen examples at a time, however few there are: in a batch of one, each costs
+    as much as sixteen. Small batch sizes count as the power of two below them, lest each has rows of its own.
+    """
+    if batch_size < EXAMPLES_OF_DENSE:
+        power_of_two = 1 << (batch_size.bit_length() - 1)
+        return COST_OF_NONZERO * power_of_two / EXAMPLES_OF_DENSE
     by_matrix = MATRICES and dtype == "float32" and units >= UNITS_BY_MATRIX
     return COST_OF_NONZERO + COST_BY_MATRIX * min(units, MOST_UNITS) * by_matrix
 

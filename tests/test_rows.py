@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from fastfnn import rows as rows_module
+from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
+from fastfnn.engine import KernelEngine
 from fastfnn.errors import DataError
 from fastfnn.kernels import Rows
 from fastfnn.rows import (
@@ -124,11 +126,24 @@ def test_one_order_for_a_data_set() -> None:
         (False, 128, "float32", 4),
     ],
 )
+@pytest.mark.parametrize("batch_size", [16, 500])
 def test_the_more_units_the_more_a_listed_value_costs_in_matrix_registers(
-    monkeypatch: pytest.MonkeyPatch, matrices: bool, units: int, dtype: str, cost: float
+    monkeypatch: pytest.MonkeyPatch, matrices: bool, units: int, dtype: str, cost: float, batch_size: int
 ) -> None:
     monkeypatch.setattr(rows_module, "MATRICES", matrices)
-    assert cost_of_nonzero(units, dtype) == cost
+    assert cost_of_nonzero(units, dtype, batch_size) == cost
+
+
+@pytest.mark.parametrize(("batch_size", "cost"), [(1, 0.25), (2, 0.5), (3, 0.5), (4, 1), (7, 1), (8, 2), (15, 2)])
+def test_the_fewer_examples_the_less_a_listed_value_costs(batch_size: int, cost: float) -> None:
+    """In batches that do not fill the lanes, of any network."""
+    assert cost_of_nonzero(20, "float32", batch_size) == cost_of_nonzero(512, "float64", batch_size) == cost
+
+
+def test_small_batches_list_more_features(small_mnist: Dataset) -> None:
+    config = TrainingConfig(hidden=(5,), epochs=1)
+    found = [KernelEngine(small_mnist, config.replace(batch_size=size)).network.order.dense for size in (1, 8, 16, 99)]
+    assert found[0] == 0 < found[1] < found[2] == found[3]
 
 
 def test_the_more_a_listed_value_costs_the_more_features_are_dense(small_mnist: Dataset) -> None:

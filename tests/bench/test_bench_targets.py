@@ -160,8 +160,8 @@ def test_options(cost: float, met: bool) -> None:
     assert (evaluation.found, evaluation.met) == ("2.00 ms", True)
     # 1.6 GB in 60 or 61 ms.
     assert momentum.limits == (
-        "momentum at 16 reads and writes 2 numbers more for each of 1,000,000 parameters in each of 100 steps: "
-        "26 GB/s in the time that it adds.",
+        "momentum at 16 reads and writes up to 2 numbers more for each of 1,000,000 parameters in each of 100 steps: "
+        "up to 26 GB/s in the time it adds.",
     )
 
 

@@ -23,7 +23,7 @@ from fastfnn.streams import dropout_keys, epoch_order
 from fastfnn.stretch import Engine, Stretch
 
 Array = NDArray[Any]
-EXAMPLES, FEATURES = 203, 300
+EXAMPLES, FEATURES = 603, 300  # more steps in an epoch than go by before all is multiplied out
 
 
 def rare_features(examples: int = EXAMPLES, *, dense: int = 16) -> Dataset:
@@ -41,7 +41,7 @@ def data() -> Dataset:
 
 
 def config_of(**options: Any) -> TrainingConfig:
-    defaults = {"hidden": (20, 7), "batch_size": 7, "learning_rate": 0.05, "optimizer": "momentum", "dtype": "float64"}
+    defaults = {"hidden": (20, 7), "batch_size": 17, "learning_rate": 0.05, "optimizer": "momentum", "dtype": "float64"}
     return TrainingConfig(**{**defaults, **options})
 
 
@@ -78,6 +78,10 @@ def assert_same_numbers(data: Dataset, config: TrainingConfig, epochs: int = 2, 
     assert fast.evaluate(data.train) == pytest.approx(slow.evaluate(data.train), rel=tolerance)
 
 
+def test_the_data_have_dense_and_listed_features(data: Dataset) -> None:
+    assert KernelEngine(data, config_of()).network.order.dense == 16
+
+
 OPTIONS = {
     "plain": {},
     "little": {"momentum": 0.3},
@@ -86,7 +90,7 @@ OPTIONS = {
     "penalty per batch": {"l2": 0.5, "l2_convention": "per_batch"},
     "penalty stronger than the step": {"l2": 25.0},
     "schedule": {"lr_schedule": "cosine", "warmup_epochs": 1, "epochs": 2},
-    "dropout and batch norm": {"dropout": 0.2, "batchnorm": "before", "batch_size": 9},
+    "dropout and batch norm": {"dropout": 0.2, "batchnorm": "before"},
     "one unit": {"hidden": (1,)},
     "two panels": {"hidden": (90,)},
     "one example": {"batch_size": 1},
