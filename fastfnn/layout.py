@@ -24,6 +24,7 @@ SHORT_ROW = 8  # vectors
 UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
 MOST_LANES_A_UNIT = 1.05
 MOST_BY_GROUPS = 256 * 1024  # bytes of first-layer weights that stay near with their gradients, and rows beside them
+BLOCKS_BY_GROUPS = 4  # of a batch, from which it pays to sum their gradients apart, for one thread as for two
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
@@ -108,7 +109,8 @@ def make_layout(
     first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
     by_matrix = layers_by_matrix(sizes, dtype)
     by_feature = not by_matrix[1] and pays_by_feature(sizes[1], lanes)
-    by_groups = not batchnorm and batch_size > block and first_layer_bytes <= MOST_BY_GROUPS
+    many_blocks = batch_size >= BLOCKS_BY_GROUPS * block
+    by_groups = not batchnorm and many_blocks and first_layer_bytes <= MOST_BY_GROUPS
     running, n_running = _running_offsets(normalised, lanes)
     workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)
     offsets = _parameter_offsets(sizes, dense_features, row_widths, normalised, lanes, by_feature=by_feature)

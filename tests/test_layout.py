@@ -208,6 +208,20 @@ def test_nothing_overlaps(
     assert layout.row_widths[1] >= max(sizes[1], layout.main_width + layout.tail_width)
 
 
+@pytest.mark.parametrize(
+    ("units", "batch_size", "batchnorm", "expected"),
+    [(20, 511, False, False), (20, 512, False, True), (90, 512, False, False), (20, 512, True, False)],
+)
+def test_whose_gradients_are_summed_by_groups_of_blocks(
+    units: int, batch_size: int, batchnorm: bool, expected: bool
+) -> None:
+    """Those of narrow first layers over batches of four blocks and more."""
+    layout, _, _ = make_layout(
+        [784, units, 10], 272, batchnorm=batchnorm, dtype="float32", block=128, batch_size=batch_size
+    )
+    assert layout.first_layer_by_groups == expected
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("count", [0, 1, 1000])
 def test_buffers_begin_at_a_cache_line(count: int, dtype: str) -> None:

@@ -36,13 +36,13 @@ RUNS = {
     "groups": {"batchnorm": "before", "batchnorm_group": 20},
     "dense": {"input": "dense", "dtype": "float64", "optimizer": "adamw"},
 }
-# Of which a thread sums the first layer's gradient over groups of blocks: two of one block, and three of two.
+# Of which a thread sums the first layer's gradient over groups of blocks: two or three of them in a batch.
 RUNS_BY_GROUPS = {
-    "sgd": {"batch_size": 200, "l2": 0.01},
-    "momentum": {"batch_size": 200, "optimizer": "momentum"},
-    "dense": {"batch_size": 200, "input": "dense", "dtype": "float64"},
-    "groups of several blocks": {"batch_size": 700, "epochs": 10},
-    "groups of several blocks, adam": {"batch_size": 700, "epochs": 10, "optimizer": "adam"},
+    "sgd": {"batch_size": 550, "l2": 0.01},
+    "momentum": {"batch_size": 550, "optimizer": "momentum"},
+    "dense": {"batch_size": 550, "input": "dense", "dtype": "float64"},
+    "three groups": {"batch_size": 800, "epochs": 10},
+    "three groups, adam": {"batch_size": 800, "epochs": 10, "optimizer": "adam"},
 }
 
 
