@@ -104,7 +104,7 @@ PARTS = (
     breakdown("-hidden-128", "--hidden", "128"),
     breakdown("-hidden-512-512", "--hidden", "512,512", rounds=3),
     breakdown("-synthetic", *SPARSE),
-    Part("variants", "variants.py", ("--rounds", "150"), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
+    Part("variants", "variants.py", ("--rounds", "45"), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
     Part(
         "scaling",
         "scaling.py",

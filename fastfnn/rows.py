@@ -24,7 +24,7 @@ COST_OF_NONZERO = 4.0  # of a listed value, in multiplications of a dense featur
 # value, up to a limit.
 COST_BY_MATRIX = 1 / 32
 MOST_UNITS = 512
-EXAMPLES_OF_DENSE = 16
+EXAMPLES_OF_DENSE = 16  # of which dense features are multiplied together, however few there are
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
@@ -72,9 +72,19 @@ def order_of_features(data: Dataset, kind: InputKind, cost: float = COST_OF_NONZ
     """
     if kind != "auto":
         return identity_order(data.n_features, dense=kind == "dense")
-    order: FeatureOrder = data.derived(
-        ("feature order", cost), lambda: order_by_density(training_densities(data), cost)
-    )
+    order: FeatureOrder = data.derived(("feature order", cost), lambda: _affordable_order(data, cost))
+    return order
+
+
+def _affordable_order(data: Dataset, cost: float) -> FeatureOrder:
+    """The order that costs least, unless small batches would have rows larger than the matrix, which may be huge."""
+    found = training_densities(data)
+    order = order_by_density(found, cost)
+    value_bytes = 1 if data.train.features.dtype == np.uint8 else np.dtype(np.float32).itemsize
+    listed_bytes = value_bytes + np.dtype(np.uint16).itemsize
+    row_bytes = value_bytes * order.dense + listed_bytes * found[order.features[order.dense :]].sum()
+    if cost < COST_OF_NONZERO and row_bytes > value_bytes * data.n_features:
+        return order_by_density(found)
     return order
 
 

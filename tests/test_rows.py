@@ -140,6 +140,19 @@ def test_the_fewer_examples_the_less_a_listed_value_costs(batch_size: int, cost:
     assert cost_of_nonzero(20, "float32", batch_size) == cost_of_nonzero(512, "float64", batch_size) == cost
 
 
+@pytest.mark.parametrize(
+    ("dtype", "density", "cost", "dense"),
+    [("uint8", 0.3, 1.0, 0), ("uint8", 0.4, 1.0, 48), ("float32", 0.6, 1.0, 0), ("float32", 0.7, 1.0, 48)],
+)
+def test_small_batches_do_not_make_rows_larger_than_the_matrix(
+    dtype: str, density: float, cost: float, dense: int
+) -> None:
+    X = (np.random.default_rng(0).random((500, 48)) < density).astype(dtype)
+    data = Dataset.from_arrays(X, np.arange(500) % 2, validation=0)
+    assert order_of_features(data, "auto", cost).dense == dense
+    assert order_of_features(data, "auto").dense == 48
+
+
 def test_small_batches_list_more_features(small_mnist: Dataset) -> None:
     config = TrainingConfig(hidden=(5,), epochs=1)
     found = [KernelEngine(small_mnist, config.replace(batch_size=size)).network.order.dense for size in (1, 8, 16, 99)]
