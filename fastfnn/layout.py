@@ -225,7 +225,7 @@ def _workspace_offsets(
         "means": _integers([memory.take(h) for h in allocated]),
         "deviations": _integers([memory.take(h) for h in allocated]),
         "rows": _integers([memory.take(examples * row_widths[n]) if by_rows[n] else -1 for n in range(depth + 1)]),
-        "lane_mask": memory.take(examples),
+        "lane_mask": memory.take(lanes),
     }
     # Sixteen units are read at a time, also those behind a layer's last one.
     return offsets, memory.end + UNITS_TOGETHER * lanes

@@ -163,7 +163,7 @@ def workspace_pieces(layout: Layout, batchnorm: bool, lanes: int, batch_size: in
     pieces = [(offsets[n], examples * layout.allocated_units[n]) for offsets, layers in kinds for n in layers]
     pieces += zip(layout.deviations, layout.allocated_units, strict=True)
     pieces += [(at, examples * w) for at, w in zip(layout.rows, layout.row_widths, strict=True) if at >= 0]
-    return [(int(offset), int(length)) for offset, length in [*pieces, (layout.lane_mask, examples)]]
+    return [(int(offset), int(length)) for offset, length in [*pieces, (layout.lane_mask, lanes)]]
 
 
 def assert_apart(pieces: list[tuple[int, int]], end: int, lanes: int) -> None:

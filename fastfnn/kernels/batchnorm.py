@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.simd import at, first_lane, fma, load, splat, sqrt, store, total
+from fastfnn.kernels.simd import at, first_lane, fma, greater, load, splat, sqrt, store, total, where
 from fastfnn.kernels.structures import EPSILON
 
 MOMENTUM = 0.9
@@ -42,19 +42,20 @@ def inverse_deviations(variances, statistics):
 def centre(workspace, z_at, centred_at, tile, tiles, share, mask_at, like):
     """Subtracts one unit's mean over the examples of a block, of which each has the `share` in it.
 
-    Returns the mean and the sum of the squares of the differences.
+    Returns the mean and the sum of the squares of the differences. Only the last tile may have lanes without examples.
     """
-    lanes = len(like)
-    sums, squares = like, like
-    for t in range(tiles):
-        sums = fma(load(workspace, z_at + t * tile, like), load(workspace, mask_at + t * lanes, like), sums)
+    sums, squares, mask, last = like, like, load(workspace, mask_at, like), (tiles - 1) * tile
+    for at_tile in range(0, last, tile):
+        sums = sums + load(workspace, z_at + at_tile, like)
+    sums = fma(load(workspace, z_at + last, like), mask, sums)
     mean = total(sums) * share
-    for t in range(tiles):
-        difference = load(workspace, z_at + t * tile, like) - splat(mean, like)
-        centred = difference * load(workspace, mask_at + t * lanes, like)
+    for at_tile in range(0, last, tile):
+        centred = load(workspace, z_at + at_tile, like) - splat(mean, like)
         squares = fma(centred, centred, squares)
-        store(centred, workspace, centred_at + t * tile)
-    return mean, total(squares)
+        store(centred, workspace, centred_at + at_tile)
+    centred = (load(workspace, z_at + last, like) - splat(mean, like)) * mask
+    store(centred, workspace, centred_at + last)
+    return mean, total(fma(centred, centred, squares))
 
 
 @inlined_kernel
@@ -74,17 +75,18 @@ def statistics_of_units(layout, buffers, statistics, layer, count, like):
 
 
 @inlined_kernel
-def normalise(workspace, normalised_at, y_at, tile, tiles, inverse, scale, shift, like):
-    """Divides one unit's centred values by their deviation, in place, and scales and shifts them to y."""
-    factor, offset = splat(scale, like), splat(shift, like)
-    for t in range(tiles):
-        normalised = load(workspace, normalised_at + t * tile, like) * splat(inverse, like)
-        store(normalised, workspace, normalised_at + t * tile)
-        store(fma(normalised, factor, offset), workspace, y_at + t * tile)
+def normalise(workspace, normalised_at, y_at, tile, tiles, inverse, scale, shift, lowest, like):
+    """Divides one unit's centred values by their deviation, in place, and scales and shifts them to y >= `lowest`."""
+    factor, offset, floor = splat(scale, like), splat(shift, like), splat(lowest, like)
+    for at_tile in range(0, tiles * tile, tile):
+        normalised = load(workspace, normalised_at + at_tile, like) * splat(inverse, like)
+        store(normalised, workspace, normalised_at + at_tile)
+        y = fma(normalised, factor, offset)
+        store(where(greater(floor, y), floor, y), workspace, y_at + at_tile)
 
 
 @inlined_kernel
-def forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
+def forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, lowest, like):
     """`forward` for so many tiles.
 
     Units one after the other would wait for divisions and roots; those of a vector of units are taken at once.
@@ -92,7 +94,7 @@ def forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, 
     workspace, parameters = buffers.workspace, buffers.parameters
     lanes, units, share = len(like), layout.units[layer], reciprocal(block.size, like)
     tile = layout.allocated_units[layer] * lanes
-    mask_at, normalised_at = layout.lane_mask + block.tile * lanes, layout.normalised[layer] + block.tile * tile
+    mask_at, normalised_at = layout.lane_mask, layout.normalised[layer] + block.tile * tile
     means_at, deviations_at = layout.means[layer], layout.deviations[layer]
     for unit in range(units):
         shifted = unit * lanes
@@ -111,20 +113,23 @@ def forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, 
             at(workspace, deviations_at + unit),
             at(parameters, layout.scale[layer - 1] + unit),
             at(parameters, layout.shift[layer - 1] + unit),
+            lowest,
             like,
         )
 
 
 @kernel
-def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like):
+def forward(block, layout, buffers, statistics, layer, z_at, y_at, tiles, lowest, like):
     """Normalises a layer (1..L-1) over the examples of a block, from z to y, and updates its running statistics.
+
+    What is below `lowest` becomes that: 0 where the ReLU comes next, and NaN stays NaN.
 
     One tile has code of its own: most of a loop over tiles is what comes before its first round.
     """
     if tiles == 1:
-        forward_units(block, layout, buffers, statistics, layer, z_at, y_at, 1, like)
+        forward_units(block, layout, buffers, statistics, layer, z_at, y_at, 1, lowest, like)
     else:
-        forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, like)
+        forward_units(block, layout, buffers, statistics, layer, z_at, y_at, tiles, lowest, like)
 
 
 @inlined_kernel
@@ -146,19 +151,19 @@ def backward_unit(
     workspace, dy_at, normalised_at, tile, tiles, share, of_freedom, mask_at, scale, inverse, statistics, like
 ):
     """dy becomes dz for one unit; returns the gradients of scale and shift."""
-    lanes = len(like)
-    products, sums = like, like
-    for t in range(tiles):
-        dy = load(workspace, dy_at + t * tile, like)
-        products = fma(dy, load(workspace, normalised_at + t * tile, like), products)
+    products, sums, last = like, like, (tiles - 1) * tile
+    for at_tile in range(0, tiles * tile, tile):
+        dy = load(workspace, dy_at + at_tile, like)
+        products = fma(dy, load(workspace, normalised_at + at_tile, like), products)
         sums = sums + dy
     dscale, dshift = total(products), total(sums)
     slope, mean = splat(slope_of(dscale, inverse, of_freedom, statistics), like), splat(dshift * share, like)
     factor = splat(scale * inverse, like)
-    for t in range(tiles):
-        normalised = load(workspace, normalised_at + t * tile, like)
-        centred = load(workspace, dy_at + t * tile, like) - mean - normalised * slope
-        store(centred * factor * load(workspace, mask_at + t * lanes, like), workspace, dy_at + t * tile)
+    for at_tile in range(0, tiles * tile, tile):
+        normalised = load(workspace, normalised_at + at_tile, like)
+        centred = load(workspace, dy_at + at_tile, like) - mean - normalised * slope
+        store(centred * factor, workspace, dy_at + at_tile)
+    store(load(workspace, dy_at + last, like) * load(workspace, mask_at, like), workspace, dy_at + last)
     return dscale, dshift
 
 
@@ -177,7 +182,7 @@ def backward_units(block, layout, buffers, statistics, layer, dy_at, tiles, like
             tiles,
             share,
             of_freedom,
-            layout.lane_mask + block.tile * lanes,
+            layout.lane_mask,
             at(buffers.parameters, layout.scale[layer - 1] + unit),
             at(workspace, layout.deviations[layer] + unit),
             statistics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,12 +43,11 @@ def tile_size(layout, layer, like):
 
 @inlined_kernel
 def set_lane_mask(block, layout, buffers, like):
-    """Ones for the examples of a block, zeros behind them, to whole tiles."""
-    at = layout.lane_mask + block.tile * len(like)
-    for i in range(0, block.size, len(like)):
-        store(splat(1, like), buffers.workspace, at + i)
-    for i in range(block.size, tiles_of(block, like) * len(like)):
-        buffers.workspace[at + i] = 0
+    """Ones for the examples of a block's last tile, zeros in the lanes behind them."""
+    store(splat(1, like), buffers.workspace, layout.lane_mask)
+    of_last = block.size - (tiles_of(block, like) - 1) * len(like)
+    for lane in range(of_last, len(like)):
+        buffers.workspace[layout.lane_mask + lane] = 0
 
 
 @inlined_kernel
@@ -211,12 +211,14 @@ def normalise(block, layout, buffers, settings, layer, like):
     vectors = tiles * layout.allocated_units[layer]
     if settings.batchnorm == BATCHNORM_AFTER:
         activate(buffers.workspace, z_at, vectors, settings, like)
+    is_rectified = settings.training and settings.batchnorm == BATCHNORM_BEFORE and settings.rectified
     if settings.training:
         set_lane_mask(block, layout, buffers, like)
-        batchnorm.forward(block, layout, buffers, settings.statistics, layer, z_at, a_at, tiles, like)
+        lowest = 0.0 if is_rectified else -math.inf
+        batchnorm.forward(block, layout, buffers, settings.statistics, layer, z_at, a_at, tiles, lowest, like)
     else:
         batchnorm.inference(layout, buffers, layer, z_at, a_at, tiles, like)
-    if settings.batchnorm == BATCHNORM_BEFORE:
+    if settings.batchnorm == BATCHNORM_BEFORE and not is_rectified:
         activate(buffers.workspace, a_at, vectors, settings, like)
 
 

@@ -189,7 +189,7 @@ class Layout(NamedTuple):
     partial_weights: Integers  # (L,) offsets in the partial gradients; negative for layers whose gradients are rows
     partial_biases: Integers  # (L,)
     partial_size: int  # of a block
-    lane_mask: int  # (tiles, V) ones for the examples of a block, zeros behind them
+    lane_mask: int  # (V,) ones for the examples of a block's last tile, zeros behind them
     running_mean: Integers  # (L - 1,) offsets in the running statistics
     running_variance: Integers  # (L - 1,)
     layers_together: bool  # whether a block goes through all layers behind the first in one call: see `narrow_layers`
