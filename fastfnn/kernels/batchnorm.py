@@ -147,23 +147,30 @@ def slope_of(dscale, inverse, of_freedom, statistics):
 
 
 @inlined_kernel
+def linear_gradient(workspace, dy_at, normalised_at, mean, slope, factor, like):
+    """dz for one unit of a tile."""
+    along = load(workspace, normalised_at, like) * slope
+    return (load(workspace, dy_at, like) - mean - along) * factor
+
+
+@inlined_kernel
 def backward_unit(
     workspace, dy_at, normalised_at, tile, tiles, share, of_freedom, mask_at, scale, inverse, statistics, like
 ):
     """dy becomes dz for one unit; returns the gradients of scale and shift."""
-    products, sums, last = like, like, (tiles - 1) * tile
-    for at_tile in range(0, tiles * tile, tile):
+    products, sums, mask, last = like, like, load(workspace, mask_at, like), (tiles - 1) * tile
+    for at_tile in range(0, last + tile, tile):
         dy = load(workspace, dy_at + at_tile, like)
         products = fma(dy, load(workspace, normalised_at + at_tile, like), products)
         sums = sums + dy
     dscale, dshift = total(products), total(sums)
     slope, mean = splat(slope_of(dscale, inverse, of_freedom, statistics), like), splat(dshift * share, like)
     factor = splat(scale * inverse, like)
-    for at_tile in range(0, tiles * tile, tile):
-        normalised = load(workspace, normalised_at + at_tile, like)
-        centred = load(workspace, dy_at + at_tile, like) - mean - normalised * slope
-        store(centred * factor, workspace, dy_at + at_tile)
-    store(load(workspace, dy_at + last, like) * load(workspace, mask_at, like), workspace, dy_at + last)
+    for at_tile in range(0, last, tile):
+        dz = linear_gradient(workspace, dy_at + at_tile, normalised_at + at_tile, mean, slope, factor, like)
+        store(dz, workspace, dy_at + at_tile)
+    dz = linear_gradient(workspace, dy_at + last, normalised_at + last, mean, slope, factor, like)
+    store(dz * mask, workspace, dy_at + last)
     return dscale, dshift
 
 
