@@ -14,10 +14,11 @@ from matrices import mixed_matrix
 from scipy.sparse import csr_matrix
 
 from fastfnn import layout, reference
-from fastfnn.config import TrainingConfig
+from fastfnn.config import InputKind, TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import Share, binding, dense_by_matrix, dense_features, narrow_by_matrix
+from fastfnn.kernels import Share, binding, dense_by_matrix, dense_features, narrow_by_matrix, panels
+from fastfnn.kernels import rows as rows_module
 from fastfnn.kernels.processor import INTERPRETED, MATRICES
 from fastfnn.parameters import Parameters
 from fastfnn.rows import densities, order_by_density, order_of_features
@@ -157,8 +158,8 @@ def test_many_features() -> None:
     check(dataset(csr_matrix(X)), hidden=(2,), epochs=1, tolerance=1e-10)
 
 
-def run_an_epoch(data: Dataset, batch_size: int, units: int = 3) -> None:
-    config = TrainingConfig(hidden=(units,), batch_size=batch_size, input="dense")
+def run_an_epoch(data: Dataset, batch_size: int, units: int = 3, kind: InputKind = "dense") -> None:
+    config = TrainingConfig(hidden=(units,), batch_size=batch_size, input=kind)
     steps = config.steps_per_epoch(len(data.train))
     order = np.random.default_rng(3).permutation(data.train.indices)
     KernelEngine(data, config).run(Stretch(order, 0, steps, 0, np.full(steps, 1e-3), np.zeros(1, np.uint32)))
@@ -215,6 +216,38 @@ def test_rows_of_a_matrix_are_asked_for_before_they_are_read(
     run_an_epoch(data, batch_size)
     assert late[0]
     assert not any(late[1:])
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
+@pytest.mark.parametrize("stored", ["uint8", "float32"])
+@pytest.mark.parametrize("batch_size", [16, 76, 128])
+def test_first_lines_of_records_are_asked_for_together(
+    monkeypatch: pytest.MonkeyPatch, stored: str, batch_size: int
+) -> None:
+    """Before whole records are; and where records begin, before these, but for those of the first two batches or so."""
+    data = dataset(mixed_matrix(500, 52).astype(stored))
+    lines: set[int] = set()
+    entries: set[int] = set()
+    late_lines: list[bool] = []
+    late_entries: list[bool] = []
+    prefetch_row = rows_module.prefetch_row
+
+    def asking(array: Any, offset: int) -> None:
+        entries.add(offset // 2) if array.dtype == np.uint32 else lines.add(offset)
+
+    def whole(rows: Any, order: Any, position: int, end: int) -> None:
+        if position < end:
+            late_lines.append(rows_module.row_start(rows, order[position]) not in lines)
+            late_entries.append(order[position] not in entries)
+        prefetch_row(rows, order, position, end)
+
+    monkeypatch.setattr(rows_module, "prefetch", asking)
+    for module in (panels, dense_features):
+        monkeypatch.setattr(module, "prefetch_row", whole)
+    run_an_epoch(data, batch_size, kind="auto")
+    assert len(late_entries) >= 300
+    assert not any(late_lines)
+    assert not any(late_entries[max(48, batch_size) :])
 
 
 @pytest.mark.parametrize("units", [4, 21])
