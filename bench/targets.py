@@ -236,8 +236,8 @@ def limits_of_threads(measured: Sequence[dict[str, Any]]) -> Limits:
         f"Reading {each['exchanged_bytes'] / 1000:.0f} kB, as much as the first layer's weights have, takes "
         f"{1e6 * statistics.median(each['other_core_seconds']):.1f} us where another core has just written them, "
         f"{1e6 * statistics.median(each['same_core_seconds']):.1f} us where the same one has. In each step, each "
-        "thread reads half the weights and half a gradient as large that the other has written, and gets back a half "
-        "that the other has cleared."
+        "thread reads half the weights that the other has written, and writes to the half that the other has read. "
+        "From 512 on, it does so with half a gradient as large too."
         for each in measured
         if "exchanged_bytes" in each
     )

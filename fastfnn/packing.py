@@ -46,7 +46,7 @@ BATCHNORM_CODES = {"off": BATCHNORM_OFF, "before": BATCHNORM_BEFORE, "after": BA
 OPTIMIZER_CODES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW}
 MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
 # Of a listed value where momentum is lazy, in steps of momentum on a feature's weights: with 20 units on MNIST, both
-# ways take as long at batch size 35.
+# ways take as long at batch size 35; `bench/batch_size.py --optimizer momentum` measures it.
 COST_OF_OCCURRENCE = 0.4
 
 

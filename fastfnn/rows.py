@@ -57,6 +57,7 @@ def cost_of_nonzero(units: int, dtype: str, batch_size: int) -> float:
 
     Dense features are multiplied for sixteen examples at a time, however few there are: in a batch of one, each costs
     as much as sixteen. Small batch sizes count as the power of two below them, lest each has rows of its own.
+    `bench/batch_size.py --batch-size 1,2,4,8`, with `--input sparse` and without, measures it.
     """
     if batch_size < EXAMPLES_OF_DENSE:
         power_of_two = 1 << (batch_size.bit_length() - 1)

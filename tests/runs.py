@@ -16,6 +16,9 @@ from fastfnn import reference
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.results import History, TrainingResult
+from fastfnn.schedules import learning_rates
+from fastfnn.streams import dropout_keys, epoch_order
+from fastfnn.stretch import Engine, Stretch, Totals
 
 Train = Callable[..., TrainingResult]
 TRAINERS = [pytest.param(fastfnn.train, id="kernels"), pytest.param(reference.train, id="reference")]
@@ -27,6 +30,22 @@ Y = (X @ rng.normal(size=(6, 3)) + rng.gumbel(size=(200, 3)) / 5).argmax(axis=1)
 
 def config(**options: Any) -> TrainingConfig:
     return TrainingConfig(**{"hidden": (8,), "batch_size": 16, "epochs": 3, "learning_rate": 0.05, **options})
+
+
+def do_steps(
+    engine: Engine, data: Dataset, config: TrainingConfig, steps: int, rates_of: Callable[..., Any] = learning_rates
+) -> list[Totals]:
+    """The first steps of a run, epoch by epoch."""
+    per_epoch, done, totals = config.steps_per_epoch(len(data.train)), 0, []
+    while done < steps:
+        epoch = done // per_epoch
+        order = epoch_order(config.seed, epoch, data.train.indices, shuffle=config.shuffle)
+        last = min(per_epoch, steps - epoch * per_epoch)
+        rates = rates_of(config, per_epoch, done, done + last)
+        keys = dropout_keys(config.seed, epoch, len(config.hidden))
+        totals.append(engine.run(Stretch(order, 0, last, done, rates, keys)))
+        done += last
+    return totals
 
 
 def stop_at(step: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runs import do_steps
 
 import fastfnn
 from fastfnn.config import TrainingConfig
@@ -14,9 +15,6 @@ from fastfnn.engine import KernelEngine
 from fastfnn.parameters import Parameters
 from fastfnn.reference import NumpyEngine
 from fastfnn.rows import order_of_features
-from fastfnn.schedules import learning_rates
-from fastfnn.streams import dropout_keys, epoch_order
-from fastfnn.stretch import Engine, Stretch, Totals
 
 STEPS = 200
 KINDS = ("auto", "sparse", "dense")
@@ -24,20 +22,6 @@ KINDS = ("auto", "sparse", "dense")
 
 def test_auto_means_dense_and_listed_features(small_mnist: Dataset) -> None:
     assert 100 < order_of_features(small_mnist, "auto").dense < 700
-
-
-def do_steps(engine: Engine, data: Dataset, config: TrainingConfig, steps: int) -> list[Totals]:
-    """The first steps of a run, epoch by epoch."""
-    per_epoch, done, totals = config.steps_per_epoch(len(data.train)), 0, []
-    while done < steps:
-        epoch = done // per_epoch
-        order = epoch_order(config.seed, epoch, data.train.indices, shuffle=config.shuffle)
-        last = min(per_epoch, steps - epoch * per_epoch)
-        rates = learning_rates(config, per_epoch, done, done + last)
-        keys = dropout_keys(config.seed, epoch, len(config.hidden))
-        totals.append(engine.run(Stretch(order, 0, last, done, rates, keys)))
-        done += last
-    return totals
 
 
 def relative_difference(fast: Parameters, slow: Parameters) -> float:

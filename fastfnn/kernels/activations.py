@@ -17,10 +17,15 @@ TANH_Q = (1.12811678491632931402e2, 2.23548839060100448583e3, 4.8440630532512548
 
 
 @kernel
+def at_least(x, lowest):
+    """max(x, lowest); NaN stays NaN."""
+    return where(greater(lowest, x), lowest, x)
+
+
+@kernel
 def relu(x):
     """max(x, 0); NaN stays NaN."""
-    zero = splat(0, x)
-    return where(greater(zero, x), zero, x)
+    return at_least(x, splat(0, x))
 
 
 @kernel

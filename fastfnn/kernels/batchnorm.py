@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fastfnn.kernels.activations import at_least
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.simd import at, first_lane, fma, greater, load, splat, sqrt, store, total, where
+from fastfnn.kernels.simd import at, first_lane, fma, load, splat, sqrt, store, total
 from fastfnn.kernels.structures import EPSILON
 
 MOMENTUM = 0.9
@@ -81,8 +82,7 @@ def normalise(workspace, normalised_at, y_at, tile, tiles, inverse, scale, shift
     for at_tile in range(0, tiles * tile, tile):
         normalised = load(workspace, normalised_at + at_tile, like) * splat(inverse, like)
         store(normalised, workspace, normalised_at + at_tile)
-        y = fma(normalised, factor, offset)
-        store(where(greater(floor, y), floor, y), workspace, y_at + at_tile)
+        store(at_least(fma(normalised, factor, offset), floor), workspace, y_at + at_tile)
 
 
 @inlined_kernel

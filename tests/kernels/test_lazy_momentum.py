@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from runs import do_steps
 
 from fastfnn import teams
 from fastfnn.config import TrainingConfig
@@ -19,8 +20,6 @@ from fastfnn.kernels.structures import MOMENTUM, NESTEROV
 from fastfnn.packing import lazy_momentum_pays
 from fastfnn.reference import NumpyEngine
 from fastfnn.schedules import learning_rates
-from fastfnn.streams import dropout_keys, epoch_order
-from fastfnn.stretch import Engine, Stretch
 
 Array = NDArray[Any]
 EXAMPLES, FEATURES = 603, 300  # more steps in an epoch than go by before all is multiplied out
@@ -45,15 +44,11 @@ def config_of(**options: Any) -> TrainingConfig:
     return TrainingConfig(**{**defaults, **options})
 
 
-def train_epochs(engine: Engine, data: Dataset, config: TrainingConfig, epochs: int, *, resting: bool = False) -> None:
-    """Some epochs; `resting`, with learning rates of zero after the first steps of each."""
-    steps = config.steps_per_epoch(len(data.train))
-    for epoch in range(epochs):
-        order = epoch_order(config.seed, epoch, data.train.indices, shuffle=True)
-        rates = learning_rates(config, steps, epoch * steps, (epoch + 1) * steps)
-        rates[5 if resting else steps :] = 0
-        keys = dropout_keys(config.seed, epoch, len(config.hidden))
-        engine.run(Stretch(order, 0, steps, epoch * steps, rates, keys))
+def resting(config: TrainingConfig, steps_per_epoch: int, first: int, last: int) -> Array:
+    """Learning rates of zero after the first five steps."""
+    rates = learning_rates(config, steps_per_epoch, first, last)
+    rates[5:] = 0
+    return rates
 
 
 def tensors_of(engine: KernelEngine | NumpyEngine) -> dict[str, Array]:
@@ -65,11 +60,11 @@ def tensors_of(engine: KernelEngine | NumpyEngine) -> dict[str, Array]:
     return {**engine.parameters().tensors(), **{f"velocity of {name}": tensor for name, tensor in velocity.items()}}
 
 
-def assert_same_numbers(data: Dataset, config: TrainingConfig, epochs: int = 2, *, resting: bool = False) -> None:
+def assert_same_numbers(data: Dataset, config: TrainingConfig, epochs: int = 2, rates_of: Any = learning_rates) -> None:
     fast, slow = KernelEngine(data, config), NumpyEngine(data, config)
     assert fast.settings.lazy
     for engine in (fast, slow):
-        train_epochs(engine, data, config, epochs, resting=resting)
+        do_steps(engine, data, config, epochs * config.steps_per_epoch(EXAMPLES), rates_of)
     tolerance = {"float64": 1e-10, "float32": 2e-4}[config.dtype]
     expected = tensors_of(slow)
     for name, tensor in tensors_of(fast).items():
@@ -116,7 +111,7 @@ def test_a_step_that_cannot_be_undone(data: Dataset) -> None:
 
 
 def test_velocities_change_where_weights_rest(data: Dataset) -> None:
-    assert_same_numbers(data, config_of(l2=0.1), resting=True)
+    assert_same_numbers(data, config_of(l2=0.1), rates_of=resting)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 16}, {"batch_size": 16, "input": "sparse"}], ids=str)
@@ -131,7 +126,7 @@ def test_any_number_of_threads_gives_the_same_bits(
         engine = KernelEngine(data, config)
         assert engine.settings.lazy
         assert len(engine.members) == threads
-        train_epochs(engine, data, config, 2)
+        do_steps(engine, data, config, 2 * config.steps_per_epoch(EXAMPLES))
         found.append({name: tensor.tobytes() for name, tensor in tensors_of(engine).items()})
     assert found[0] == found[1] == found[2]
 
