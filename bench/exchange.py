@@ -1,73 +1,62 @@
-"""What a core takes to read what another one has just written: the threads of one run do so in every step."""
+"""What the threads of one run cannot do without: each reads what the other has just written, in every step."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from fastfnn.kernels.structures import BYTES_PER_LINE
+from fastfnn import kernels
+from fastfnn.kernels.compilation import entry_point
+from fastfnn.kernels.structures import BYTES_PER_LINE, FLAG_STRIDE
+from fastfnn.kernels.team import wait_for_all
+from fastfnn.sweeps.environment import usable_cores
+from fastfnn.teams import give_way_address
 
-ROUNDS = 200
-
-
-@njit(nogil=True)
-def write(words: Any, value: int) -> None:
-    """Writes every word."""
-    for i in range(len(words)):
-        words[i] = value
+ROUNDS = 20
+PASSES = 200  # timed together, since one takes some microseconds
 
 
-@njit(nogil=True)
-def read(words: Any) -> int:
-    """Reads a word of every cache line."""
+@entry_point
+def take_turns(words: Any, own: int, read: int, count: int, part: Any, passes: int) -> int:
+    """In each pass, changes so many words from `own` on, and, once the other thread has, reads those from `read` on."""
     total = 0
-    for i in range(0, len(words), 8):
-        total += words[i]
+    for _ in range(passes):
+        for i in range(own, own + count):
+            words[i] += 1
+        wait_for_all(part)
+        for i in range(read, read + count):
+            total += words[i]
+        wait_for_all(part)
     return total
 
 
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """This thread runs on one core meanwhile."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def exchange(size: int, rounds: int = ROUNDS) -> dict[str, Any] | None:
-    """Seconds of reading so many bytes that another core, or this one, has just written; None where there is but one.
+    """Seconds in which two threads each change half of so many bytes and read a half; None where there is one core.
 
-    Also None where the system does not say on which cores a thread runs.
+    Each reads the half that the other one has changed, or, beside that, its own one.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) < 2:
+    if usable_cores() < 2:
         return None
-    words = np.zeros(size // BYTES_PER_LINE * BYTES_PER_LINE // 8, np.int64)
+    count = size // (2 * BYTES_PER_LINE) * BYTES_PER_LINE // 8
+    words = np.zeros(2 * count, np.int64)
+    give_way = give_way_address()
 
-    def write_elsewhere(value: int) -> None:
-        with on_core(cores[1]):
-            write(words, value)
-
-    def seconds_of_reading() -> float:
-        started = time.perf_counter()
-        read(words)
-        return time.perf_counter() - started
+    def turn(thread: int, read: int, flags: Any) -> None:
+        part = kernels.unbound("float32")[1]._replace(thread=thread, threads=2, flags=flags, give_way=give_way)
+        take_turns(words, thread * count, read * count, count, part, PASSES)
 
     found: dict[str, list[float]] = {"other_core_seconds": [], "same_core_seconds": []}
-    with on_core(cores[0]), ThreadPoolExecutor(1) as other:
-        for value in range(rounds):
-            other.submit(write_elsewhere, value).result()
-            found["other_core_seconds"].append(seconds_of_reading())
-            write(words, value)
-            found["same_core_seconds"].append(seconds_of_reading())
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(rounds + 1):
+            for name, others in (("other_core_seconds", True), ("same_core_seconds", False)):
+                flags = np.zeros(3 * FLAG_STRIDE, np.int64)
+                started = time.perf_counter()
+                turns = [pool.submit(turn, thread, 1 - thread if others else thread, flags) for thread in (0, 1)]
+                for each in turns:
+                    each.result()
+                if number:  # the first round compiles
+                    found[name].append((time.perf_counter() - started) / PASSES)
     return {"exchanged_bytes": words.nbytes, **found}

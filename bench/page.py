@@ -41,7 +41,8 @@ Milliseconds an epoch of plain SGD in float32, reshuffled every epoch. Before an
 20 steps from the same weights, and their costs agreed to 1e-4. Each of the others was timed with one thread and with
 all cores, and the better counts (*on 2*: with two threads); fastfnn has one thread where no other number is given. Each
 is written in its best form: NumPy in place, PyTorch eager, and compiled with several steps in a graph, JAX with the
-epoch as one program, scikit-learn's MLPClassifier; `-csr` and `-bag` read compressed rows.
+epoch as one program, scikit-learn's MLPClassifier; `-csr` and `-bag` read compressed rows. Each turn is two epochs of
+one of them, of which the second is timed: in training, too, an epoch comes after another one of the same network.
 
 What the dense products of an epoch would take at the rate of large products (sgemm), or with every unit for fused
 multiply-adds (FMA) of one core always busy, is divided by fastfnn's time. Zeros that are not multiplied can take it

@@ -8,8 +8,9 @@
 Plain SGD, float32, reshuffled every epoch. Every peer has a process for one thread and one for all cores, in its best
 form (see the modules of bench/rivals); the better of the two counts. Of fastfnn one thread counts, and what it does
 with all cores is shown beside it. Before anything is timed all do 20 steps from the same weights in the same order, and
-must have the same costs to 1e-4; after an epoch that warms up, its loss must be the same to 1 %. What an epoch's dense
-products would take at the rate of sgemm, and the most that the core's units can do, are measured in fastfnn's process.
+must have the same costs to 1e-4; after an epoch that warms up, its loss must be the same to 1 %. In each round, each
+of them does two epochs, of which the second is timed. What an epoch's dense products would take at the rate of sgemm,
+and the most that the core's units can do, are measured in fastfnn's process.
 """
 
 from __future__ import annotations

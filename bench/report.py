@@ -104,6 +104,12 @@ PARTS = (
     breakdown("-hidden-128", "--hidden", "128"),
     breakdown("-hidden-512-512", "--hidden", "512,512", rounds=3),
     breakdown("-synthetic", *SPARSE),
+    Part(
+        "limits",
+        "limits.py",
+        (),
+        ("--data", "digits", "--rounds", "2", "--batch-size", "16,128", "--synthetic", "200x500@0.1"),
+    ),
     Part("variants", "variants.py", ("--rounds", "45"), ("--data", "digits", "--rounds", "2", "--batch-size", "128")),
     Part(
         "scaling",

@@ -1,18 +1,18 @@
-"""Trains on the rows of a folder in a process of its own: prints its memory as JSON, then times epochs on request.
+"""Trains on the rows of a folder in a process of its own: tells its memory, then times epochs on request.
 
-Started by scaling.py; a process of its own, since memory that was needed once is seldom given back. For each line on
-standard input, "epoch" or "reading", an epoch is done or its rows are read, and the seconds are printed.
+Started by scaling.py; a process of its own, since memory that was needed once is seldom given back. Asked for "epoch"
+or "reading", it does an epoch, or reads its rows.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from children import serve
 from reading import reader
 from synthetic import read_rows
 
@@ -62,10 +62,7 @@ def stored_bytes(rows: Rows) -> int:
 
 def main() -> None:
     folder, config = sys.argv[1:]
-    timers, description = load(Path(folder), TrainingConfig.from_json(config))
-    print(json.dumps(description), flush=True)
-    for line in sys.stdin:
-        print(timers[line.strip()](), flush=True)
+    serve(*load(Path(folder), TrainingConfig.from_json(config)))
 
 
 if __name__ == "__main__":

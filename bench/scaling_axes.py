@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from children import Child
 from exchange import exchange
 from options import rounds_of, say
 from reading import reader
@@ -62,7 +60,9 @@ def rows_axis(points: Points) -> Measurements:
         processes = {}
         for rows in points.rows:
             say(f"rows: {rows:,}")
-            processes[rows] = RowsProcess(stack, rows, points.config)
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            write_mnist_like(Path(folder), rows)
+            processes[rows] = Child(stack, "rows_process.py", folder, points.config.to_json())
         timers = {
             (rows, what): process.timer(what) for rows, process in processes.items() for what in ("epoch", "reading")
         }
@@ -71,40 +71,6 @@ def rows_axis(points: Points) -> Measurements:
         process.description | {"epoch_seconds": times[rows, "epoch"], "reading_seconds": times[rows, "reading"]}
         for rows, process in processes.items()
     ]
-
-
-class RowsProcess:
-    """A process that trains on so many rows, an epoch at a time; it ends with the stack.
-
-    Attributes:
-        description: what it said of itself after its first epoch.
-    """
-
-    def __init__(self, stack: ExitStack, rows: int, config: TrainingConfig) -> None:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        write_mnist_like(Path(folder), rows)
-        script = Path(__file__).with_name("rows_process.py")
-        command = [sys.executable, str(script), folder, config.to_json()]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.process = stack.enter_context(process)
-        self.description: dict[str, Any] = json.loads(self._line())
-
-    def timer(self, what: str) -> Callable[[], float]:
-        """Seconds of its next "epoch", or of "reading" the rows of one."""
-
-        def seconds() -> float:
-            assert self.process.stdin is not None
-            print(what, file=self.process.stdin, flush=True)
-            return float(self._line())
-
-        return seconds
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise subprocess.CalledProcessError(self.process.wait(), self.process.args)
-        return line
 
 
 def width_axis(points: Points) -> Measurements:
@@ -162,7 +128,7 @@ def density_axis(points: Points) -> Measurements:
 def threads_axis(points: Points) -> Measurements:
     """So many threads within a run; a number that this version refuses is said and left out.
 
-    Beside them, what it takes to read as many bytes as the first layer's weights have from another core's cache.
+    Beside them, what two threads take to exchange as many bytes as the first layer's weights have.
     """
     data = load_dataset(points.data)
     timers: dict[tuple[int, int], Callable[[], float]] = {}
@@ -179,7 +145,10 @@ def threads_axis(points: Points) -> Measurements:
             refused.append({"threads": threads, "refused": str(error)})
     rounds = SHORT * points.rounds
     times = times_of(timers, rounds, rounds_of("threads", rounds))
-    timed = [{"threads": threads, "batch_size": size, "epoch_seconds": times[threads, size]} for threads, size in times]
+    timed = [
+        {"threads": threads, "batch_size": size, "steps": -(-len(data.train) // size), "epoch_seconds": seconds}
+        for (threads, size), seconds in times.items()
+    ]
     weights = data.n_features * points.config.hidden[0] * np.dtype(points.config.dtype).itemsize
     exchanged = exchange(weights)
     return timed + refused + ([exchanged] if exchanged else [])

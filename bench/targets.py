@@ -47,7 +47,6 @@ MOST_ADDED = {
     "momentum": {16: 0.60, 128: 0.15},
     "Adam": {16: 1.20, 128: 0.25},
 }
-NUMBERS_BESIDE = {"momentum": 2, "Adam": 3}  # of each parameter beside its value: gradient and moments
 EVALUATION_SECONDS = 3e-3
 SIDE_BY_SIDE, TWO_THREADS, THREADS_FROM, NOT_SLOWER = 1.85, 1.35, 256, 0.98
 GROWTH, TIMES_THE_ROWS, MEMORY_FACTOR, MEMORY_BESIDE = 1.15, 10, 1.3, 100e6
@@ -130,7 +129,76 @@ def _part(measured: Mapping[str, Any]) -> str:
     return text if peak is None else f"{text}, of which multiply-adds at the peak {milliseconds(peak)}"
 
 
-def of_mnist(workload: Workload, limits: Limits) -> Iterator[Target]:
+def measured_limits(documents: Mapping[str, Document], kind: str) -> list[dict[str, Any]]:
+    """What limits.py measured of one kind."""
+    measured = documents.get("limits", {"measurements": []})["measurements"]
+    return [each for each in measured if each["limit"] == kind]
+
+
+def limits_of_registers(documents: Mapping[str, Document]) -> Limits:
+    """By batch size, what matrix registers gain."""
+    sentences = []
+    for kind in dict.fromkeys(each["registers"] for each in measured_limits(documents, "registers")):
+        epochs = {
+            each["batch_size"]: min(each["seconds"])
+            for each in measured_limits(documents, "registers")
+            if each["registers"] == kind
+        }
+        spread = max(epochs.values()) / min(epochs.values())
+        sentences.append(
+            f"With {kind}, epochs take {at_sizes(epochs, milliseconds)} ms, the slowest {spread:.2f} times the fastest."
+        )
+    return tuple(sentences)
+
+
+def limits_of_products(documents: Mapping[str, Document]) -> Limits:
+    """What a good library makes of products of this shape."""
+    measured = measured_limits(documents, "products")
+    if not measured:
+        return ()
+    rates = {each["batch_size"]: each["operations"] / min(each["seconds"]) / 1e9 for each in measured}
+    large = measured[0]["sgemm_gflops"]
+    shares = at_sizes({size: rate / large for size, rate in rates.items()}, percent)
+    return (
+        f"NumPy's BLAS, which multiplies large matrices at {large:.0f} GFLOP/s, does the products of the first layer "
+        f"alone, of rows that lie one after the other, at that share of this rate: {shares}.",
+    )
+
+
+def limits_of_weights(documents: Mapping[str, Document]) -> Limits:
+    """How fast the weights of listed features come, at best."""
+    measured = measured_limits(documents, "weights")
+    rates = [f"{each['bytes'] / min(each['seconds']) / 1e9:.1f} GB/s {each['what']}" for each in measured]
+    if not rates:
+        return ()
+    size, asked = measured[0]["bytes"], measured[0]["asked_bytes"]
+    slowest = min(each["bytes"] / min(each["seconds"]) for each in measured)
+    return (
+        f"Gone over from the first one to the last, {size / 1e6:.1f} MB, as many as the first layer's weights, come at "
+        f"{', '.join(rates)}. The listed features of an epoch ask for {asked / 1e6:.0f} MB of them forward, and for as "
+        f"many in the update: {milliseconds(2 * asked / slowest)} ms at this rate, less what is in the caches still.",
+    )
+
+
+def limits_of_optimiser(variant: str, document: Document, documents: Mapping[str, Document]) -> Limits:
+    """The least time that an optimiser's numbers take, of that which it adds."""
+    limits = []
+    for each in measured_limits(documents, "optimisers"):
+        if each["optimiser"] != variant:
+            continue
+        for size, steps in document["settings"]["steps"].items():
+            of_size = {e["variant"]: e for e in document["measurements"] if e["batch_size"] == int(size)}
+            plain, added = (min(of_size[name]["epoch_seconds"]) for name in ("plain SGD", variant))
+            least = steps * min(each["seconds"])
+            limits.append(
+                f"Reading and writing {each['numbers']} numbers for each of {each['parameters']:,} parameters, and "
+                f"nothing else, takes {milliseconds(least)} ms in the {steps:,} steps of an epoch at {size}: "
+                f"{percent(least / plain)} of plain SGD. {variant} adds {milliseconds(added - plain)} ms."
+            )
+    return tuple(limits)
+
+
+def of_mnist(workload: Workload, limits: Limits, documents: Mapping[str, Document]) -> Iterator[Target]:
     """The main network."""
     ours = {size: min(seconds) for size, seconds in workload.seconds[OURS].items()}
     if workload.dense_seconds is not None:
@@ -141,25 +209,29 @@ def of_mnist(workload: Workload, limits: Limits) -> Iterator[Target]:
         yield Target(what, aim, at_sizes(shares, "{:.2f}".format), met, limits)
     spread = max(ours.values()) / min(ours.values())
     what = f"the slowest batch size from {min(ours)} to {max(ours)} by the fastest"
-    yield Target(what, f"{SLOWEST_TO_FASTEST:g}", f"{spread:.2f}", spread <= SLOWEST_TO_FASTEST, limits)
+    of_spread = limits_of_registers(documents) or limits
+    yield Target(what, f"{SLOWEST_TO_FASTEST:g}", f"{spread:.2f}", spread <= SLOWEST_TO_FASTEST, of_spread)
     yield at_least("as fast as the fastest other", FASTEST_OTHER, ratios(workload), limits)
     if "torch" in workload.seconds:
         slower = {size: min(workload.seconds["torch"][size]) / ours[size] for size in PYTORCH if size in ours}
         yield at_least("as fast as PyTorch", PYTORCH, slower, limits)
 
 
-def of_workload(workload: Workload, limits: Limits) -> Iterator[Target]:
+def of_workload(workload: Workload, limits: Limits, documents: Mapping[str, Document]) -> Iterator[Target]:
     """Another network or kind of rows."""
+    if workload.name == "peers-synthetic":
+        limits = limits_of_weights(documents) + limits
     wanted = dict.fromkeys(workload.batch_sizes, OTHER_WORKLOADS[workload.name])
     yield at_least(f"as fast as the fastest other, {workload.title}", wanted, ratios(workload), limits)
     if workload.name == "peers-mnist-dense" and workload.dense_seconds is not None:
         rates = {size: workload.dense_seconds / min(seconds) for size, seconds in workload.seconds[OURS].items()}
         met = min(rates.values()) >= SHARE_OF_SGEMM
         found = at_sizes(rates, percent)
-        yield Target("rows of floats, of the sgemm rate", percent(SHARE_OF_SGEMM), found, met, limits)
+        of_rate = limits_of_products(documents) + limits
+        yield Target("rows of floats, of the sgemm rate", percent(SHARE_OF_SGEMM), found, met, of_rate)
 
 
-def of_variants(document: Document) -> Iterator[Target]:
+def of_variants(document: Document, documents: Mapping[str, Document]) -> Iterator[Target]:
     """What options add, and the evaluation."""
     measured = document["measurements"]
     for variant, most in MOST_ADDED.items():
@@ -168,30 +240,14 @@ def of_variants(document: Document) -> Iterator[Target]:
         if timed:
             met = all(round(cost, 2) <= most[size] for size, cost in timed.items())
             aims = at_sizes({size: most[size] for size in timed}, percent)
-            yield Target(f"{variant} adds at most", aims, at_sizes(timed, percent), met, traffic(variant, document))
+            limits = limits_of_optimiser(variant, document, documents)
+            yield Target(f"{variant} adds at most", aims, at_sizes(timed, percent), met, limits)
     fastest = min(min(each["evaluation_seconds"]) for each in measured if each["variant"] == "plain SGD")
     what = f"evaluation of {document['settings']['evaluated_rows']:,} rows"
     yield Target(what, "3 ms", f"{milliseconds(fastest)} ms", fastest <= EVALUATION_SECONDS)
 
 
-def traffic(variant: str, document: Document) -> Limits:
-    """At which rate an optimiser that keeps more than the weights goes over what it keeps, in the time that it adds."""
-    numbers, settings, limits = NUMBERS_BESIDE.get(variant), document["settings"], []
-    plain = {e["batch_size"]: min(e["epoch_seconds"]) for e in document["measurements"] if e["variant"] == "plain SGD"}
-    for each in document["measurements"]:
-        if numbers is None or each["variant"] != variant:
-            continue
-        size = each["batch_size"]
-        moved = 2 * 4 * numbers * settings["parameters"] * settings["steps"][str(size)]
-        rate = moved / (min(each["epoch_seconds"]) - plain[size]) / 1e9
-        limits.append(
-            f"{variant} at {size} reads and writes up to {numbers} numbers more for each of {settings['parameters']:,} "
-            f"parameters in each of {settings['steps'][str(size)]:,} steps: up to {rate:.0f} GB/s in the time it adds."
-        )
-    return tuple(limits)
-
-
-def of_scaling(document: Document) -> Iterator[Target]:
+def of_scaling(document: Document, _: Mapping[str, Document]) -> Iterator[Target]:
     """Cores, and rows."""
     by_axis: dict[str, list[dict[str, Any]]] = {}
     for each in document["measurements"]:
@@ -231,16 +287,38 @@ def of_threads(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
 
 
 def limits_of_threads(measured: Sequence[dict[str, Any]]) -> Limits:
-    """What it takes to read what another core has written."""
-    return tuple(
-        f"Reading {each['exchanged_bytes'] / 1000:.0f} kB, as much as the first layer's weights have, takes "
-        f"{1e6 * statistics.median(each['other_core_seconds']):.1f} us where another core has just written them, "
-        f"{1e6 * statistics.median(each['same_core_seconds']):.1f} us where the same one has. In each step, each "
-        "thread reads half the weights that the other has written, and writes to the half that the other has read. "
-        "From 512 on, it does so with half a gradient as large too."
-        for each in measured
-        if "exchanged_bytes" in each
+    """What it takes to exchange the first layer's weights, and how much faster two threads could be beside that."""
+    exchanged = [each for each in measured if "exchanged_bytes" in each]
+    if not exchanged:
+        return ()
+    (found,) = exchanged
+    longer = min(found["other_core_seconds"]) - min(found["same_core_seconds"])
+    most = {}
+    for each in measured:
+        if each.get("threads") == 1 and each["batch_size"] >= THREADS_FROM:
+            alone = min(each["epoch_seconds"])
+            most[each["batch_size"]] = alone / (alone / 2 + each["steps"] * 2 * longer)
+    return (
+        f"Two threads that each change half of {found['exchanged_bytes'] / 1000:.0f} kB, as many as the first layer's "
+        f"weights have, and then read the half that the other has changed, take {1e6 * longer:.1f} us more than if "
+        "each reads its own. A step does so with the weights, and with their gradients or with rows and gradients of "
+        f"about as many bytes. With all else divided evenly, two could be {at_sizes(most, '{:.2f}x'.format)} as fast.",
     )
+
+
+def of_a_row(measured: Mapping[str, Any], kind: str) -> float:
+    """The least time of a row."""
+    return float(min(measured[kind]) / measured["rows"])
+
+
+def reading_of_rows(few: Mapping[str, Any], many: Mapping[str, Any]) -> str:
+    """What more rows cost anybody who reads them in random order."""
+    texts = [
+        f"{1e9 * of_a_row(each, 'epoch_seconds'):.0f} ns of {each['rows']:,}, of which reading it, and nothing else, "
+        f"takes {1e9 * of_a_row(each, 'reading_seconds'):.0f}"
+        for each in (few, many)
+    ]
+    return f"A row takes {'; '.join(texts)}."
 
 
 def of_rows(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
@@ -249,12 +327,9 @@ def of_rows(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
         return
     first = measured[0]
     tenfold = min(measured, key=lambda each: abs(each["rows"] - TIMES_THE_ROWS * first["rows"]))
-    growth, reading = (
-        (min(tenfold[kind]) / tenfold["rows"]) / (min(first[kind]) / first["rows"])
-        for kind in ("epoch_seconds", "reading_seconds")
-    )
+    growth = of_a_row(tenfold, "epoch_seconds") / of_a_row(first, "epoch_seconds")
     what = f"a row's time with {tenfold['rows']:,} rows, by that with {first['rows']:,}"
-    limits = (f"Reading a row alone takes {reading:.2f} times as long there.",)
+    limits = (reading_of_rows(first, tenfold),)
     yield Target(what, f"{GROWTH:g}", f"{growth:.2f}", growth <= GROWTH, limits)
     last = measured[-1]
     most = MEMORY_FACTOR * last["rows_bytes"] + MEMORY_BESIDE
@@ -264,7 +339,7 @@ def of_rows(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
         yield Target(what, f"{most / 1e6:,.0f} MB", f"{used / 1e6:,.0f} MB", used <= most)
 
 
-def of_startup(document: Document) -> Iterator[Target]:
+def of_startup(document: Document, _: Mapping[str, Document]) -> Iterator[Target]:
     """From the command to the end of the first epoch."""
     for state, most in START_SECONDS.items():
         found = [e["seconds"] for e in document["measurements"] if (e["state"], e["what"]) == (state, FIRST_EPOCH)]
@@ -273,7 +348,7 @@ def of_startup(document: Document) -> Iterator[Target]:
             yield Target(f"first epoch, {state} cache", f"{most:g} s", text, min(seconds) <= most)
 
 
-OF_DOCUMENTS: dict[str, Callable[[Document], Iterator[Target]]] = {
+OF_DOCUMENTS: dict[str, Callable[[Document, Mapping[str, Document]], Iterator[Target]]] = {
     "variants": of_variants,
     "scaling": of_scaling,
     "startup": of_startup,
@@ -285,12 +360,12 @@ def targets(workloads: Sequence[Workload], documents: Mapping[str, Document]) ->
     found: list[Target] = []
     for workload in workloads:
         if workload.name == "peers-mnist":
-            found += of_mnist(workload, limits_of(workload, documents))
+            found += of_mnist(workload, limits_of(workload, documents), documents)
         elif workload.name in OTHER_WORKLOADS:
-            found += of_workload(workload, limits_of(workload, documents))
+            found += of_workload(workload, limits_of(workload, documents), documents)
     for name, make in OF_DOCUMENTS.items():
         if name in documents:
-            found += make(documents[name])
+            found += make(documents[name], documents)
     return found
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import breakdown
+import limits
 import numpy as np
 import pyperf
 import pytest
@@ -25,10 +26,12 @@ from scaling_axes import TRAINING
 
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
+from fastfnn.kernels.processor import MATRICES
 from fastfnn.report.style import render
 
 BENCH = Path(__file__).parents[2] / "bench"
 AXES = ("rows", "width", "depth", "density", "threads", "concurrent")
+OF_LIMITS = ("--batch-size", "16,64", "--synthetic", "40x60@0.1", "--units", "8", "--rounds", "2")
 EPOCH_LINE = "import sys; print('epoch 1.0/1', file=sys.stderr)"
 
 
@@ -48,6 +51,7 @@ def folder(little: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_script(breakdown, *both_kinds, "--batch-size", "16,64", "--rounds", "2", "--json", folder / "breakdown.json")
     dense = ("--input", "dense", "--batch-size", "16", "--rounds", "2")
     run_script(breakdown, *data, *dense, "--json", folder / "breakdown-dense.json")
+    run_script(limits, *data, *OF_LIMITS, "--json", folder / "limits.json")
     run_script(variants, *data, "--batch-size", "16", "--rounds", "2", "--json", folder / "variants.json")
     points = ("--rows", "2000", "--width", "16,64", "--depth", "1,2", "--density", "0.1,1", "--density-rows", "200")
     run_script(scaling, *data, *points, "--batch-size", "16", "--rounds", "2", "--json", folder / "scaling.json")
@@ -169,6 +173,19 @@ def test_scaling_measures_every_axis(folder: Path) -> None:
     assert all(min(each["seconds"]) > 0 for each in measured(folder, "concurrent"))
     assert {each["batch_size"] for each in measured(folder, "concurrent") if each["work"] != TRAINING} == {None}
     assert next(each["threads"] for each in measured(folder, "threads") if "epoch_seconds" in each) == 1
+
+
+def test_every_limit_is_measured(folder: Path) -> None:
+    found = document(folder, "limits")["measurements"]
+    by_limit = {limit: [each for each in found if each["limit"] == limit] for limit in limits.LIMITS}
+    assert all(min(each["seconds"]) > 0 for each in found)
+    assert [each["batch_size"] for each in by_limit["products"]] == [16, 64]
+    (asked,) = {each["asked_bytes"] for each in by_limit["weights"]}
+    assert 40 * 8 * 4 < asked <= 40 * 6 * 8 * 4  # six places in each row, of which some may be the same one
+    assert {each["optimiser"]: each["numbers"] for each in by_limit["optimisers"]} == {"momentum": 3, "Adam": 4}
+    timed = {(each["registers"], each["batch_size"]) for each in by_limit["registers"]}
+    both = {(kind, size) for kind in (limits.WITHOUT, limits.WITH) for size in (16, 64)}
+    assert timed == (both if MATRICES else set())
 
 
 def test_what_another_core_has_written_takes_longer_to_read(folder: Path) -> None:
