@@ -301,8 +301,8 @@ def limits_of_threads(measured: Sequence[dict[str, Any]]) -> Limits:
     return (
         f"Two threads that each change half of {found['exchanged_bytes'] / 1000:.0f} kB, as many as the first layer's "
         f"weights have, and then read the half that the other has changed, take {1e6 * longer:.1f} us more than if "
-        "each reads its own. A step does so with the weights, and with their gradients or with rows and gradients of "
-        f"about as many bytes. With all else divided evenly, two could be {at_sizes(most, '{:.2f}x'.format)} as fast.",
+        f"each reads its own. A step does so with the weights and with their gradients. With all else divided evenly, "
+        f"two could be {at_sizes(most, '{:.2f}x'.format)} as fast.",
     )
 
 

@@ -24,7 +24,7 @@ SHORT_ROW = 8  # vectors
 UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature by feature
 MOST_LANES_A_UNIT = 1.05
 MOST_BY_GROUPS = 256 * 1024  # bytes of first-layer weights that stay near with their gradients, and rows beside them
-BLOCKS_BY_GROUPS = 4  # of a batch, from which it pays to sum their gradients apart, for one thread as for two
+BLOCKS_BY_GROUPS = 2  # of a batch, from which gradients are summed apart: two threads gain more than one loses
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 

@@ -210,12 +210,12 @@ def test_nothing_overlaps(
 
 @pytest.mark.parametrize(
     ("units", "batch_size", "batchnorm", "expected"),
-    [(20, 511, False, False), (20, 512, False, True), (90, 512, False, False), (20, 512, True, False)],
+    [(20, 255, False, False), (20, 256, False, True), (90, 512, False, False), (20, 512, True, False)],
 )
 def test_whose_gradients_are_summed_by_groups_of_blocks(
     units: int, batch_size: int, batchnorm: bool, expected: bool
 ) -> None:
-    """Those of narrow first layers over batches of four blocks and more."""
+    """Those of narrow first layers over batches of two blocks and more."""
     layout, _, _ = make_layout(
         [784, units, 10], 272, batchnorm=batchnorm, dtype="float32", block=128, batch_size=batch_size
     )

@@ -39,6 +39,7 @@ RUNS = {
 # Of which a thread sums the first layer's gradient over groups of blocks: two or three of them in a batch.
 RUNS_BY_GROUPS = {
     "sgd": {"batch_size": 550, "l2": 0.01},
+    "two blocks": {"batch_size": 256, "epochs": 10},
     "momentum": {"batch_size": 550, "optimizer": "momentum"},
     "dense": {"batch_size": 550, "input": "dense", "dtype": "float64"},
     "three groups": {"batch_size": 800, "epochs": 10},
@@ -121,6 +122,18 @@ def test_a_step_that_diverges_leaves_nothing_behind(more_data, threads):
     engine.restore(start)
     run(0, 0.1)
     assert all(np.array_equal(expected[name], found) for name, found in engine.state().items())
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_no_thread_writes_to_the_groups_of_another(more_data, threads):
+    """A thread on its own leaves zeros, which spare it going over them; those of a team are left to their owners."""
+    config = TrainingConfig(hidden=(20, 7), batch_size=550, threads=threads)
+    engine = KernelEngine(more_data, config)
+    assert len(engine.members) == threads
+    order, steps = more_data.train.indices, config.steps_per_epoch(len(more_data.train))
+    engine.run(Stretch(order, 0, steps, 0, np.full(steps, 0.1), np.zeros(2, np.uint32)))
+    assert engine.network.buffers.group_gradients.any() == (threads > 1)
 
 
 @pytest.mark.usefixtures("every_step_is_divided")

@@ -62,14 +62,18 @@ def adam(buffers, settings, begin, end, rate, decay, step, like):
 
 
 @kernel
-def add(target, groups, size, count, begin, end, like):
-    """target[begin:end] += the same range of so many groups, which follow each other `size` apart and become zeros."""
+def add(target, groups, size, count, begin, end, clears, like):
+    """target[begin:end] += the same range of so many groups, which follow each other `size` apart.
+
+    These become zeros if `clears`.
+    """
     for i in range(begin, end, len(like)):
         total = load(groups, i, like)
-        store(like, groups, i)
         for at in range(i + size, i + count * size, size):
             total = total + load(groups, at, like)
-            store(like, groups, at)
+        if clears:
+            for at in range(i, i + count * size, size):
+                store(like, groups, at)
         store(load(target, i, like) + total, target, i)
 
 

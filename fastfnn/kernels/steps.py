@@ -81,6 +81,7 @@ def gradients_of_outputs(
         wait_for_all(part)
         first_group, behind = 0, groups if part.thread == 0 else 0
     for group in range(first_group, behind):
+        updates.begin_group(part, group, layout, buffers, like)
         for number in range(group * blocks // groups, (group + 1) * blocks // groups):
             first = number * layout.block
             tile = tiles_of_batch(first, layout, like)

@@ -157,13 +157,23 @@ def groups_of(count, layout):
 
 
 @inlined_kernel
+def begin_group(part, group, layout, buffers, like):
+    """Clears the gradient of a group, which is the thread's.
+
+    A thread on its own leaves zeros when it adds the groups. In a team, others do, and every cache line that they would
+    write to had to be fetched back from their cores.
+    """
+    if layout.first_layer_by_groups and part.threads > 1:
+        size = layout.first_layer_size
+        optimizers.clear(buffers.group_gradients, group * size, (group + 1) * size, like)
+
+
+@inlined_kernel
 def forget_groups(part, count, layout, buffers, like):
-    """The gradients of all groups become zeros, for the part's weights of the first layer."""
-    ranges, size = part.first_layer, layout.first_layer_size
-    for i in range(ranges.size if layout.first_layer_by_groups else 0):
-        begin, end = ranges.numbers[2 * i], ranges.numbers[2 * i + 1]
-        for at in range(0, groups_of(count, layout) * size, size):
-            optimizers.clear(buffers.group_gradients, at + begin, at + end, like)
+    """The gradients of all groups become zeros, which they are without a team when a step begins."""
+    if layout.first_layer_by_groups and part.threads == 1:
+        behind = groups_of(count, layout) * layout.first_layer_size
+        optimizers.clear(buffers.group_gradients, 0, behind, like)
 
 
 @inlined_kernel
@@ -186,11 +196,11 @@ def first_layer_of_block(block, ahead, group, inputs, layout, buffers, first_row
 
 @inlined_kernel
 def add_groups(part, count, layout, buffers, target, like):
-    """Adds the gradients of all groups to the target, for the part's weights of the first layer; leaves zeros."""
-    ranges, size = part.first_layer, layout.first_layer_size
+    """Adds the gradients of all groups to the target, for the part's weights of the first layer."""
+    ranges, size, clears = part.first_layer, layout.first_layer_size, part.threads == 1
     for i in range(ranges.size):
         begin, end = ranges.numbers[2 * i], ranges.numbers[2 * i + 1]
-        optimizers.add(target, buffers.group_gradients, size, groups_of(count, layout), begin, end, like)
+        optimizers.add(target, buffers.group_gradients, size, groups_of(count, layout), begin, end, clears, like)
 
 
 @inlined_kernel
