@@ -69,8 +69,16 @@ class KernelEngine:
         self.load_seconds = time.perf_counter() - started
         parameters = parameters or initialise(config, data.n_features, data.n_classes, config.seed)
         block = TRAINING_BLOCK if config.batchnorm == "off" else config.batchnorm_group or batch_size
+        listed = densities_in_order(data, order)
+        multiplied = order.dense + float(listed.sum())  # features of a row, on average
         self.network = PackedNetwork(
-            parameters, config, order, block=block, batch_size=batch_size, moments=MOMENTS[config.optimizer]
+            parameters,
+            config,
+            order,
+            block=block,
+            batch_size=batch_size,
+            moments=MOMENTS[config.optimizer],
+            density=multiplied / data.n_features,
         )
         if moments:
             self.network.put_moments(moments)
@@ -79,8 +87,8 @@ class KernelEngine:
         self.targets = {id(split): targets_of(split) for split in splits}
         started = time.perf_counter()
         of_training = rows[id(data.train)]
-        listed = densities_in_order(data, order)
-        division = self._division(listed, batch_size)
+        threads = threads_that_pay(config.threads, self.network.layout, batch_size, multiplied)
+        division = Division(self.network.layout, listed, threads, batch_size)
         parts = make_parts(division)
         load_all(self._functions())
         settings = self.network.bind_settings(config, data.scale, training=True)
@@ -104,12 +112,6 @@ class KernelEngine:
         inputs = network.bind(self.rows[id(split)], self.shares[id(split)], training=False)
         keys = np.zeros(len(self.config.hidden), np.uint32)
         return Words(network.layout, network.buffers, settings, inputs, self.targets[id(split)], keys)
-
-    def _division(self, densities: Array, batch_size: int) -> Division:
-        """Which thread of the run has which parameters."""
-        layout = self.network.layout
-        threads = threads_that_pay(self.config.threads, layout, batch_size)
-        return Division(layout, densities, threads, batch_size)
 
     def _functions(self) -> Iterator[Key | None]:
         """What the run needs compiled, that which takes longest first."""

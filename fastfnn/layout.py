@@ -25,6 +25,7 @@ UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature
 MOST_LANES_A_UNIT = 1.05
 MOST_BY_GROUPS = 256 * 1024  # bytes of first-layer weights that stay near with their gradients, and rows beside them
 BLOCKS_BY_GROUPS = 2  # of a batch, from which gradients are summed apart: two threads gain more than one loses
+VALUES_BY_GROUPS = 32  # of a feature in a batch, on average, below which going over all weights costs too much
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
 
@@ -89,13 +90,20 @@ class Allocator:
 
 
 def make_layout(
-    sizes: Sequence[int], dense_features: int, *, batchnorm: bool, dtype: str, block: int, batch_size: int
+    sizes: Sequence[int],
+    dense_features: int,
+    *,
+    batchnorm: bool,
+    dtype: str,
+    block: int,
+    batch_size: int,
+    density: float = 1.0,
 ) -> tuple[Layout, int, int]:
     """The layout of a network whose layers have `sizes` units, features first, of which the first ones may be dense.
 
     `block` is the largest number of examples that go through the layers together in training, in whole tiles unless
-    it is a group of batch norm. Returns the layout and the numbers of elements of the running statistics and of the
-    workspace.
+    it is a group of batch norm. `density` is the share of the features of a row that are multiplied. Returns the layout
+    and the numbers of elements of the running statistics and of the workspace.
     """
     lanes = lanes_of(dtype)
     main_width, tail_width = first_layer_widths(sizes[1], lanes)
@@ -109,7 +117,7 @@ def make_layout(
     first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
     by_matrix = layers_by_matrix(sizes, dtype)
     by_feature = not by_matrix[1] and pays_by_feature(sizes[1], lanes)
-    many_blocks = batch_size >= BLOCKS_BY_GROUPS * block
+    many_blocks = batch_size >= BLOCKS_BY_GROUPS * block and batch_size * density >= VALUES_BY_GROUPS
     by_groups = not batchnorm and many_blocks and first_layer_bytes <= MOST_BY_GROUPS
     running, n_running = _running_offsets(normalised, lanes)
     workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)

@@ -65,6 +65,7 @@ class PackedNetwork:
         block: int,
         batch_size: int = 0,
         moments: int = 0,
+        density: float = 1.0,
     ) -> None:
         self.order = order
         sizes = [parameters.weights[0].shape[0], *(len(biases) for biases in parameters.biases)]
@@ -75,6 +76,7 @@ class PackedNetwork:
             dtype=config.dtype,
             block=block,
             batch_size=batch_size,
+            density=density,
         )
         lanes = lanes_of(config.dtype)
         size = layout.parameters_end

@@ -31,7 +31,7 @@ COST_OF_ADDITION = 100.0
 WIDE = 64  # dense features that the update takes at a time
 ROWS_TOGETHER = 20  # of later weights, likewise
 FEATURES_TOGETHER = 4  # listed features whose narrow weights are whole vectors
-WORK_PER_THREAD = 10**5  # multiply-adds of a dense step
+WORK_PER_THREAD = 4 * 10**5  # multiply-adds of a step that are done forward
 EXAMPLES_PER_THREAD = 128  # a block
 Pairs = list[tuple[int, int]]
 Result = TypeVar("Result")
@@ -176,9 +176,12 @@ def dissolve(parts: Sequence[Part]) -> None:
     parts[0].flags[-FLAG_STRIDE] = 1
 
 
-def threads_that_pay(threads: int, layout: Layout, batch_size: int) -> int:
-    """How many of the threads asked for to use: one where a step is too short to be divided."""
-    work = batch_size * int(np.dot(layout.units[:-1], layout.units[1:]))
+def threads_that_pay(threads: int, layout: Layout, batch_size: int, multiplied: float) -> int:
+    """How many of the threads asked for to use: one where a step is too short to be divided.
+
+    Of a row, `multiplied` features are, on average.
+    """
+    work = int(batch_size * np.dot([multiplied, *layout.units[1:-1]], layout.units[1:]))
     groups = MOST_GROUPS if layout.first_layer_by_groups else threads
     return max(1, min(threads, groups, work // WORK_PER_THREAD, batch_size // EXAMPLES_PER_THREAD))
 

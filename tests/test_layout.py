@@ -209,16 +209,22 @@ def test_nothing_overlaps(
 
 
 @pytest.mark.parametrize(
-    ("units", "batch_size", "batchnorm", "expected"),
-    [(20, 255, False, False), (20, 256, False, True), (90, 512, False, False), (20, 512, True, False)],
+    ("units", "batch_size", "batchnorm", "density", "expected"),
+    [
+        (20, 255, False, 1.0, False),
+        (20, 256, False, 1.0, True),
+        (90, 512, False, 1.0, False),
+        (20, 512, True, 1.0, False),
+        (20, 256, False, 0.12, False),
+        (20, 512, False, 0.12, True),
+    ],
 )
 def test_whose_gradients_are_summed_by_groups_of_blocks(
-    units: int, batch_size: int, batchnorm: bool, expected: bool
+    units: int, batch_size: int, batchnorm: bool, density: float, expected: bool
 ) -> None:
-    """Those of narrow first layers over batches of two blocks and more."""
-    layout, _, _ = make_layout(
-        [784, units, 10], 272, batchnorm=batchnorm, dtype="float32", block=128, batch_size=batch_size
-    )
+    """Those of narrow first layers over batches of two blocks and more, in which features have many values."""
+    options = {"batchnorm": batchnorm, "batch_size": batch_size, "density": density}
+    layout, _, _ = make_layout([784, units, 10], 272, dtype="float32", block=128, **options)
     assert layout.first_layer_by_groups == expected
 
 

@@ -210,20 +210,32 @@ def test_an_exception_before_the_first_step_releases_the_others(data):
 
 
 @pytest.mark.parametrize(
-    ("first_units", "threads", "batch_size", "used"),
+    ("first_units", "threads", "batch_size", "multiplied", "used"),
     [
-        (20, 8, 16, 1),
-        (20, 2, 2048, 2),
-        (20, 1, 2048, 1),
-        (20, 64, 256, 256 // teams.EXAMPLES_PER_THREAD),
-        (20, 64, 2048, MOST_GROUPS),  # whose gradients are summed group by group
-        (200, 64, 2048, 2048 // teams.EXAMPLES_PER_THREAD),
+        (20, 8, 16, 784, 1),
+        (20, 2, 2048, 784, 2),
+        (20, 1, 2048, 784, 1),
+        (20, 64, 256, 784, 256 // teams.EXAMPLES_PER_THREAD),
+        (20, 64, 2048, 784, MOST_GROUPS),  # whose gradients are summed group by group
+        (200, 64, 2048, 784, 2048 // teams.EXAMPLES_PER_THREAD),
+        (20, 2, 512, 20, 1),  # rows of which few features are not zero
+        (20, 2, 2048, 20, 2),
     ],
 )
-def test_as_many_threads_as_pay(first_units, threads, batch_size, used):
+def test_as_many_threads_as_pay(first_units, threads, batch_size, multiplied, used):
     sizes = (784, first_units, 10)
     layout, _, _ = make_layout(sizes, 0, batchnorm=False, dtype="float32", block=128, batch_size=batch_size)
-    assert threads_that_pay(threads, layout, batch_size) == used
+    assert threads_that_pay(threads, layout, batch_size, multiplied) == used
+
+
+@pytest.mark.parametrize(("density", "threads", "by_groups"), [(0.02, 1, False), (0.5, 2, True)])
+def test_rows_with_few_values_are_not_divided(density, threads, by_groups):
+    """Going over all weights, and exchanging them, would take longer than what there is to multiply."""
+    generator = np.random.default_rng(0)
+    X = (generator.random((600, 700)) < density).astype(np.uint8)
+    data = Dataset.from_arrays(X, np.arange(600) % 3, validation=0)
+    engine = KernelEngine(data, TrainingConfig(hidden=(20,), batch_size=512, threads=2))
+    assert (len(engine.members), engine.network.layout.first_layer_by_groups) == (threads, by_groups)
 
 
 def test_boundaries_divide_costs_evenly():
