@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pyperf
-from options import add_data_options, integers, name_of, words
+from options import BATCH_SIZES, add_data_options, integers, name_of, words
 from threadpoolctl import threadpool_limits
 
 from fastfnn.atomic import write_atomically
@@ -33,7 +33,6 @@ from fastfnn.data import Dataset, load_dataset
 from fastfnn.sweeps.environment import describe_environment
 from fastfnn.training import warm_up
 
-BATCH_SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048]
 # pyperf starts its workers without these, and a worker that looks elsewhere for the compiled kernels compiles again.
 INHERITED = ("FASTFNN_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "XDG_CACHE_", "LD_LIBRARY_PATH")
 OURS = ("data", "hidden", "batch_size", "dtype", "engine", "optimizer", "batchnorm", "dropout", "l2", "input")

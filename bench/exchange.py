@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastfnn.kernels.compilation import entry_point
 from fastfnn.kernels.structures import BYTES_PER_LINE, FLAG_STRIDE
 from fastfnn.kernels.team import wait_for_all
 from fastfnn.sweeps.environment import usable_cores
-from fastfnn.teams import give_way_address
+from fastfnn.teams import dissolve, give_way_address, run_together
 
 ROUNDS = 20
 PASSES = 200  # timed together, since one takes some microseconds
@@ -41,22 +41,18 @@ def exchange(size: int, rounds: int = ROUNDS) -> dict[str, Any] | None:
     if usable_cores() < 2:
         return None
     count = size // (2 * BYTES_PER_LINE) * BYTES_PER_LINE // 8
-    words = np.zeros(2 * count, np.int64)
-    give_way = give_way_address()
+    words, (_, nothing, _) = np.zeros(2 * count, np.int64), kernels.unbound("float32")
 
-    def turn(thread: int, read: int, flags: Any) -> None:
-        part = kernels.unbound("float32")[1]._replace(thread=thread, threads=2, flags=flags, give_way=give_way)
-        take_turns(words, thread * count, read * count, count, part, PASSES)
+    def seconds_of(*read: int) -> float:
+        """Of a pass, in which each thread reads the half of this number."""
+        flags, give_way = np.zeros(3 * FLAG_STRIDE, np.int64), give_way_address()
+        parts = [nothing._replace(thread=t, threads=2, flags=flags, give_way=give_way) for t in (0, 1)]
+        calls = [partial(take_turns, words, t * count, read[t] * count, count, parts[t], PASSES) for t in (0, 1)]
+        started = time.perf_counter()
+        run_together(calls, lambda: dissolve(parts))
+        return (time.perf_counter() - started) / PASSES
 
-    found: dict[str, list[float]] = {"other_core_seconds": [], "same_core_seconds": []}
-    with ThreadPoolExecutor(2) as pool:
-        for number in range(rounds + 1):
-            for name, others in (("other_core_seconds", True), ("same_core_seconds", False)):
-                flags = np.zeros(3 * FLAG_STRIDE, np.int64)
-                started = time.perf_counter()
-                turns = [pool.submit(turn, thread, 1 - thread if others else thread, flags) for thread in (0, 1)]
-                for each in turns:
-                    each.result()
-                if number:  # the first round compiles
-                    found[name].append((time.perf_counter() - started) / PASSES)
-    return {"exchanged_bytes": words.nbytes, **found}
+    seconds_of(0, 1)  # compiles
+    both = [(seconds_of(1, 0), seconds_of(0, 1)) for _ in range(rounds)]
+    others, own = map(list, zip(*both, strict=True))
+    return {"exchanged_bytes": words.nbytes, "other_core_seconds": others, "same_core_seconds": own}

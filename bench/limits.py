@@ -16,24 +16,35 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from children import Child
-from options import add_data_options, integers, make_parser, name_of, rounds_of, save, say, synthetic, words
+from options import (
+    BATCH_SIZES,
+    add_data_options,
+    integers,
+    make_parser,
+    name_of,
+    rounds_of,
+    save,
+    say,
+    synthetic,
+    words,
+)
 from rivals.peer import dense_rows
 from rivals.workload import Workload
 from threadpoolctl import threadpool_limits
 
 from fastfnn.benchmarks.documents import document
+from fastfnn.benchmarks.epochs import parameter_count
 from fastfnn.benchmarks.machine import sgemm_gflops
 from fastfnn.benchmarks.rounds import milliseconds, times_of
 from fastfnn.cli.output import print_table
 from fastfnn.config import TrainingConfig
 from fastfnn.data import load_dataset
 from fastfnn.kernels.compilation import entry_point
-from fastfnn.kernels.memory import aligned_zeros, round_up
+from fastfnn.kernels.memory import PAGE_BYTES, aligned_zeros, round_up
 from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES, features
 from fastfnn.kernels.simd import add_loads, load, repeat, store, store_grid, zeros
 
@@ -121,10 +132,12 @@ def change_all(numbers: Any, arrays: int, passes: int) -> None:
 def optimisers(arguments: argparse.Namespace) -> Measurements:
     """Of the network, in float32; the seconds are those of a pass."""
     data = load_dataset(arguments.data)
-    parameters = sum((k + 1) * h for k, h in pairwise((data.n_features, *arguments.hidden, data.n_classes)))
+    parameters = parameter_count(data, arguments.hidden)
     timers = {}
     for name, count in OPTIMISERS.items():
-        stride = round_up(parameters * 4, 4096) + 1024  # lest a load waits for a store at its place in another page
+        stride = (
+            round_up(parameters * 4, PAGE_BYTES) + PAGE_BYTES // 4
+        )  # lest a load waits for a store at its place in another page
         timers[name] = timer(change_all, aligned_zeros(count * stride // 4, np.float32), count, PASSES)
     times = times_of(timers, arguments.rounds, rounds_of("optimisers", arguments.rounds))
     return [
@@ -176,10 +189,9 @@ def show(limit: str, measurements: Sequence[dict[str, Any]]) -> None:
 def parse() -> argparse.Namespace:
     parser = make_parser(__doc__, rounds=15)
     add_data_options(parser)
-    all_sizes = [16, 32, 64, 128, 256, 512, 1024, 2048]
     parser.add_argument("--limit", type=words, default=list(LIMITS), metavar="X,X,...", help="which to measure")
     sizes_text = "for products and registers (default: 16,32,...,2048)"
-    parser.add_argument("--batch-size", type=integers, default=all_sizes, metavar="N,N,...", help=sizes_text)
+    parser.add_argument("--batch-size", type=integers, default=BATCH_SIZES, metavar="N,N,...", help=sizes_text)
     parser.add_argument(
         "--synthetic", type=synthetic, default="20000x20000@0.005", metavar="ROWSxCOLUMNS@DENSITY", help="for weights"
     )

@@ -14,6 +14,8 @@ from fastfnn.benchmarks.documents import write_document
 from fastfnn.config import TrainingConfig
 from fastfnn.data import DATASETS
 
+BATCH_SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048]
+
 
 def integers(text: str) -> list[int]:
     """`16,128` as numbers; nothing is no numbers."""

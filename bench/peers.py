@@ -20,7 +20,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from options import add_workload_options, integers, make_parser, name_of_workload, save, words, workload_of
+from options import BATCH_SIZES, add_workload_options, integers, make_parser, name_of_workload, save, words, workload_of
 from rivals import OURS, RIVALS, default_rivals
 from rivals.memory import available_bytes, that_fit
 from rivals.processes import WorkerError, label
@@ -35,7 +35,6 @@ from fastfnn.data import Dataset
 from fastfnn.errors import FastfnnError, suggestion
 from fastfnn.sweeps.environment import usable_cores
 
-BATCH_SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048]
 ALL = "all"
 INTERRUPTED = 130
 WIDTH = 100

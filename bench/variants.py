@@ -12,13 +12,12 @@ import argparse
 import statistics
 from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from options import add_data_options, integers, make_parser, name_of, rounds_of, save
 
 from fastfnn.benchmarks.documents import document
-from fastfnn.benchmarks.epochs import Epochs
+from fastfnn.benchmarks.epochs import Epochs, parameter_count
 from fastfnn.benchmarks.rounds import minimum_and_median, times_of
 from fastfnn.cli.output import print_table
 from fastfnn.config import TrainingConfig
@@ -130,7 +129,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "learning_rate": LEARNING_RATE,
         "steps": {str(size): -(-len(data.train) // size) for size in arguments.batch_size},
-        "parameters": sum((k + 1) * h for k, h in pairwise((data.n_features, *arguments.hidden, data.n_classes))),
+        "parameters": parameter_count(data, arguments.hidden),
         "evaluated_rows": len(data.test or data.train),
         "variants": VARIANTS,
     }

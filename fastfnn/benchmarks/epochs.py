@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +80,11 @@ def dense_operations(data: Dataset, config: TrainingConfig) -> int:
     """
     first, *others = pairwise([data.n_features, *config.hidden, data.n_classes])
     return len(data.train) * (4 * first[0] * first[1] + 6 * sum(n_in * n_out for n_in, n_out in others))
+
+
+def parameter_count(data: Dataset, hidden: Sequence[int]) -> int:
+    """Weights and biases of a network with hidden layers of so many units."""
+    return sum((k + 1) * h for k, h in pairwise((data.n_features, *hidden, data.n_classes)))
 
 
 def network_text(data: Dataset, config: TrainingConfig) -> str:
