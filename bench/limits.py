@@ -135,9 +135,8 @@ def optimisers(arguments: argparse.Namespace) -> Measurements:
     parameters = parameter_count(data, arguments.hidden)
     timers = {}
     for name, count in OPTIMISERS.items():
-        stride = (
-            round_up(parameters * 4, PAGE_BYTES) + PAGE_BYTES // 4
-        )  # lest a load waits for a store at its place in another page
+        # Apart, lest a load waits for a store at its place in another page.
+        stride = round_up(parameters * 4, PAGE_BYTES) + PAGE_BYTES // 4
         timers[name] = timer(change_all, aligned_zeros(count * stride // 4, np.float32), count, PASSES)
     times = times_of(timers, arguments.rounds, rounds_of("optimisers", arguments.rounds))
     return [
