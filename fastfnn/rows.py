@@ -20,11 +20,14 @@ from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
 Array = NDArray[Any]
 
 COST_OF_NONZERO = 4.0  # of a listed value, in multiplications of a dense feature; bench/scaling.py measures it
-# The more units, the less a dense feature costs in matrix registers: each unit adds so much to the cost of a listed
-# value, up to a limit.
-COST_BY_MATRIX = 1 / 32
-MOST_UNITS = 512
+# Of fewer examples than SMALL_BATCH: they share what it takes to bring a dense feature's weights.
+COST_IN_SMALL_BATCHES = 3.0
+SMALL_BATCH = 32
 EXAMPLES_OF_DENSE = 16  # of which dense features are multiplied together, however few there are
+# Of others, the more units, the less a dense feature costs in matrix registers: each unit adds so much to the cost of
+# a listed value, up to a limit.
+COST_BY_MATRIX = 1 / 32
+MOST_UNITS = 192
 FEATURES_PER_VECTOR = 16  # so that the values behind the dense ones begin at a vector, of either dtype
 COST_OF_COPY = 0.1  # share of the time below which records are not worth a copy of the matrix
 MOST_LINES = int(np.iinfo(np.uint32).max)  # of all rows together
@@ -57,11 +60,11 @@ def cost_of_nonzero(units: int, dtype: str, batch_size: int) -> float:
 
     Dense features are multiplied for sixteen examples at a time, however few there are: in a batch of one, each costs
     as much as sixteen. Small batch sizes count as the power of two below them, lest each has rows of its own.
-    `bench/batch_size.py --batch-size 1,2,4,8`, with `--input sparse` and without, measures it.
+    `bench/batch_size.py --batch-size 1,2,4,8,16,24`, with `--input sparse` and without, measures it.
     """
-    if batch_size < EXAMPLES_OF_DENSE:
+    if batch_size < SMALL_BATCH:
         power_of_two = 1 << (batch_size.bit_length() - 1)
-        return COST_OF_NONZERO * power_of_two / EXAMPLES_OF_DENSE
+        return COST_IN_SMALL_BATCHES * power_of_two / EXAMPLES_OF_DENSE
     by_matrix = MATRICES and dtype == "float32" and units >= UNITS_BY_MATRIX
     return COST_OF_NONZERO + COST_BY_MATRIX * min(units, MOST_UNITS) * by_matrix
 
