@@ -108,7 +108,7 @@ def test_interrupted_and_continued(
 @each_run
 def test_evaluation_does_not_depend_on_the_batch_size_in_use(data: Dataset, options: dict[str, Any]) -> None:
     """From 32 examples on: below, other features are listed."""
-    trained = KernelEngine(data, config_of(options), batch_size=32))
+    trained = KernelEngine(data, config_of(options, batch_size=32))
     state = trained.state()
     splits = [split for split in (data.train, data.validation, data.test) if split]
     expected = [trained.evaluate(split) for split in splits]
