@@ -32,7 +32,7 @@ from fastfnn.cli.output import print_table
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
-from fastfnn.kernels import Inputs, Rows
+from fastfnn.kernels import Inputs, Rows, Share
 
 LEARNING_RATE = 1e-9  # so small that wrong outputs do no harm
 OTHERS = "later layers, loss and all else"
@@ -80,10 +80,12 @@ class Staged:
         }
         inputs = inputs._replace(**{name: 0 * getattr(inputs, name) for name, out in missing.items() if out})
         if stage < STAGES.index(LISTED_FORWARD):  # records without values
-            words = inputs.rows.copy()
-            words[Rows._fields.index("entries")] = self.no_entries.ctypes.data
-            words[Rows._fields.index("dense")] = 0
-            inputs = inputs._replace(rows=words)
+            rows, whole = inputs.rows.copy(), inputs.whole.copy()
+            rows[Rows._fields.index("entries")] = self.no_entries.ctypes.data
+            rows[Rows._fields.index("dense")] = 0
+            whole[Share._fields.index("cuts_stride")] = 0
+            whole[Share._fields.index("bands")] = 1
+            inputs = inputs._replace(rows=rows, whole=whole)
         return inputs
 
 

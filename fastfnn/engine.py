@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn import kernels
+from fastfnn.bands import bands_that_pay, whole_share
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
 from fastfnn.kernels import Inputs, Part, Share, Statistics, Steps, Targets
@@ -18,7 +19,7 @@ from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.routines import Words
 from fastfnn.packing import MOMENTS, PackedNetwork, lazy_momentum_pays, settings_of
 from fastfnn.parameters import Parameters, initialise
-from fastfnn.rows import cost_of_nonzero, densities_in_order, order_of_features, rows_of_split, whole_share
+from fastfnn.rows import cost_of_nonzero, densities_in_order, order_of_features, rows_of_split
 from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, dissolve, make_parts, run_together, threads_that_pay
 from fastfnn.warmup import load_all
@@ -87,16 +88,19 @@ class KernelEngine:
         self.targets = {id(split): targets_of(split) for split in splits}
         started = time.perf_counter()
         of_training = rows[id(data.train)]
+        lazy = lazy_momentum_pays(config, self.network.layout, listed, batch_size)
+        together = batch_size if config.batchnorm == "off" else min(block, batch_size)
+        bands = 1 if lazy else bands_that_pay(self.network.bytes_of_listed, listed, together)
+        self.whole = whole_share(of_training, len(listed), bands)
         threads = threads_that_pay(config.threads, self.network.layout, batch_size, multiplied)
         division = Division(self.network.layout, listed, threads, batch_size)
         parts = make_parts(division)
         load_all(self._functions())
         settings = self.network.bind_settings(config, data.scale, training=True)
-        lazy = lazy_momentum_pays(config, self.network.layout, listed, batch_size)
         self.settings = settings._replace(statistics=statistics or settings.statistics, lazy=lazy)
         self.members = [
-            self.make_member(part, self.network.bind(of_training, share, training=True), share)
-            for part, share in zip(parts, division.shares(of_training), strict=True)
+            self.make_member(part, self.network.bind(of_training, self.whole, share, training=True), share)
+            for part, share in zip(parts, division.shares(of_training, self.whole), strict=True)
         ]
         self.evaluated = {id(split): self._words_of_evaluation(split) for split in splits}
         self.compile_seconds = time.perf_counter() - started
@@ -109,7 +113,8 @@ class KernelEngine:
     def _words_of_evaluation(self, split: Split) -> Words:
         """What the evaluation of a split is given: all but the examples."""
         network, settings = self.network, self.settings._replace(training=False)
-        inputs = network.bind(self.rows[id(split)], self.shares[id(split)], training=False)
+        whole = self.shares[id(split)]
+        inputs = network.bind(self.rows[id(split)], whole, whole, training=False)
         keys = np.zeros(len(self.config.hidden), np.uint32)
         return Words(network.layout, network.buffers, settings, inputs, self.targets[id(split)], keys)
 

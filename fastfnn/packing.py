@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn import kernels
+from fastfnn.bands import whole_share
 from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Buffers, FirstLayer, Inputs, Layout, Rows, Settings, Share
 from fastfnn.kernels.machine_code import Key
@@ -37,7 +38,7 @@ from fastfnn.kernels.structures import (
 )
 from fastfnn.layout import lanes_of, make_layout, most_tiles, panels
 from fastfnn.parameters import Parameters
-from fastfnn.rows import FeatureOrder, identity_order, make_rows, whole_share
+from fastfnn.rows import FeatureOrder, identity_order, make_rows
 
 Array = NDArray[Any]
 
@@ -114,9 +115,9 @@ class PackedNetwork:
         sizes = [room_for_squares(*map(int, self.layout.units[n - 1 : n + 1])) for n in layers if n > 1]
         return aligned_zeros(max(sizes, default=0), self.dtype)
 
-    def bind(self, rows: Rows, share: Share, *, training: bool) -> Inputs:
-        """The compiled first layer for rows; `rows` and `share` must outlive it."""
-        return kernels.bind_rows(self.first_layer(rows, training=training), rows, share)
+    def bind(self, rows: Rows, whole: Share, share: Share, *, training: bool) -> Inputs:
+        """The compiled first layer for rows, of which `share` is updated; rows and both shares must outlive it."""
+        return kernels.bind_rows(self.first_layer(rows, training=training), rows, whole, share)
 
     def functions(self, config: NetworkConfig, settings: Settings) -> dict[str, list[Key | None]]:
         """The functions that a configuration asks for, for each field of `Settings` that has some."""
@@ -134,6 +135,11 @@ class PackedNetwork:
         layout = self.layout
         of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
         return FirstLayer.of(rows, of_layer, self.dtype, layout, training=training)
+
+    @property
+    def bytes_of_listed(self) -> int:
+        """Of the weights of a listed feature."""
+        return int(self.layout.main_width + self.layout.tail_width) * np.dtype(self.dtype).itemsize
 
     def buffers_of_thread(self) -> Buffers:
         """The same memory, but what a thread needs for itself."""
@@ -298,11 +304,11 @@ def predict_logits(parameters: Parameters, config: NetworkConfig, feature_scale:
     features_order = identity_order(features.shape[1], dense=False)
     packed = PackedNetwork(parameters, config, features_order, block=kernels.EVALUATION_BLOCK)
     rows = make_rows(features, features_order, config.dtype)
-    share = whole_share(rows)
+    whole = whole_share(rows)
     order = np.arange(features.shape[0], dtype=np.int64)
     logits = np.empty((len(order), len(parameters.biases[-1])), config.dtype)
     keys = np.zeros(len(config.hidden), np.uint32)
     settings = packed.bind_settings(config, feature_scale, training=False)
-    inputs = packed.bind(rows, share, training=False)
+    inputs = packed.bind(rows, whole, whole, training=False)
     kernels.logits(packed.layout, packed.buffers, settings, inputs, order, keys, logits)
     return logits

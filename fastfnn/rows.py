@@ -11,7 +11,7 @@ from fastfnn import kernels
 from fastfnn.config import InputKind
 from fastfnn.data import Dataset, Features, Split
 from fastfnn.errors import DataError
-from fastfnn.kernels import Rows, Share
+from fastfnn.kernels import Rows
 from fastfnn.kernels.binding import UNITS_BY_MATRIX
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
@@ -133,11 +133,6 @@ def order_by_density(densities: Array, cost: float = COST_OF_NONZERO) -> Feature
     dense = int(splits[best])
     features = np.concatenate((np.sort(descending[:dense]), np.sort(descending[dense:])))
     return FeatureOrder(features.astype(np.int64), dense)
-
-
-def whole_share(rows: Rows) -> Share:
-    """All features, for a thread on its own."""
-    return Share(0, round_up(rows.dense, FEATURES_PER_VECTOR), np.empty(0, np.int32), 0)
 
 
 def rows_of_split(data: Dataset, split: Split, order: FeatureOrder, dtype: str) -> Rows:

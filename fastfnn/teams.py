@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn import kernels
+from fastfnn.bands import cut_rows, ends_of_bands
 from fastfnn.kernels import Layout, Part, Ranges, Rows, Share
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.kernels.structures import FLAG_STRIDE, MOST_GROUPS
-from fastfnn.rows import whole_share
 
 Array = NDArray[Any]
 
@@ -143,19 +142,15 @@ class Division:
                 ranges.append((at + begin * width, at + end * width))
         return ranges
 
-    def shares(self, rows: Rows) -> list[Share]:
-        """The features of which each thread sums the gradient, with where they are in each record."""
+    def shares(self, rows: Rows, whole: Share) -> list[Share]:
+        """The features of which each thread sums the gradient, in as many bands together as `whole` has."""
         if self.threads == 1 or self.layout.first_layer_by_groups:
-            return [whole_share(rows)] * self.threads
-        every = [self.bounds(thread) for thread in range(self.threads)]
-        ends = np.array([bounds.listed[1] for bounds in every], np.int64)
-        stride = self.threads + 1
-        cuts = np.zeros((len(rows.entries) // 2, stride), np.int32)
-        if rows.records:
-            kernels.cut_records(rows.entries, rows.columns, rows.values, rows.dense, np.maximum.accumulate(ends), cuts)
-        flat = cuts.reshape(-1)
+            return [whole] * self.threads
+        every, bands = [self.bounds(thread) for thread in range(self.threads)], -(-whole.bands // self.threads)
+        ends = np.concatenate([ends_of_bands(*bounds.listed, bands) for bounds in every])
+        cuts, stride = cut_rows(rows, np.maximum.accumulate(ends)).reshape(-1), len(ends) + 1
         return [
-            Share(*bounds.dense, flat[thread:], stride if bounds.listed[1] > bounds.listed[0] else -1)
+            Share(*bounds.dense, cuts[thread * bands :], stride if bounds.listed[1] > bounds.listed[0] else -1, bands)
             for thread, bounds in enumerate(every)
         ]
 

@@ -33,7 +33,6 @@ from fastfnn.rows import (
     order_by_density,
     order_of_features,
     rows_of_split,
-    whole_share,
 )
 
 Array = NDArray[Any]
@@ -350,10 +349,3 @@ def test_rows_are_made_once_for_each_order_and_dtype(small_mnist: Dataset) -> No
     assert len({id(rows) for rows in made.values()}) == 6
     assert {rows.values.dtype for rows in made.values()} == {np.dtype(np.uint8)}
     assert 0 < made["auto", "float32"].dense < 784
-
-
-@pytest.mark.parametrize(("dense", "end"), [(0, 0), (16, 16), (17, 32), (100, 112)])
-def test_the_whole_share_ends_at_a_whole_vector(dense: int, end: int) -> None:
-    rows = make_rows(np.ones((2, max(dense, 1)), np.uint8), identity_order(max(dense, 1), dense=dense > 0), "float32")
-    share = whole_share(rows)
-    assert (share.feature_begin, share.feature_end, share.cuts_stride) == (0, end, 0)

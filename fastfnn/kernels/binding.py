@@ -40,6 +40,7 @@ UNITS_OF_FLOATS = 8  # from which they pay for floats, which take three parts
 WORD, REAL = "int64", "float64"
 OF_EXAMPLES = (f"*{WORD}", WORD, WORD, WORD)
 OF_SHARE = (WORD, WORD, "*int32", WORD)
+OF_BAND = ("*int32", WORD, WORD)
 
 
 class FirstLayer(NamedTuple):
@@ -80,6 +81,7 @@ class FirstLayer(NamedTuple):
         of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
         of_product = (*of_weights, *of_outputs, WORD)
         of_sum = (*OF_SHARE, *of_weights, *of_outputs)
+        of_panel = (*OF_BAND, *of_weights, *of_outputs)
         of_memory = (reals, f"*{WORD}")
         of_matrix: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0, int(self.narrow))]
 
@@ -97,13 +99,13 @@ class FirstLayer(NamedTuple):
         return {
             "dense_forward": keys(f"make_{kind}_forward", of_forward, (*of_product, *of_memory), self.dense),
             "dense_update": keys(f"make_{kind}_update", of_update, (*of_sum, *of_memory), self.training and self.dense),
-            "forward": keys("make_forward", panels, (*of_weights, *of_outputs, WORD, WORD), self.records),
-            "update": keys("make_update", panels, (*of_sum, REAL, WORD, WORD), self.training and self.records),
+            "forward": keys("make_forward", panels, (*of_panel, WORD, WORD), self.records),
+            "update": keys("make_update", panels, (*of_panel, REAL, WORD, WORD), self.training and self.records),
         }
 
 
-def bind_rows(layer: FirstLayer, rows: Rows, share: Share) -> Inputs:
-    """What the steps need of the first layer; `rows` and `share` must outlive it."""
+def bind_rows(layer: FirstLayer, rows: Rows, whole: Share, share: Share) -> Inputs:
+    """What the steps need of the first layer: `whole` is multiplied, `share` updated. Rows and both must outlive it."""
     lanes = VECTOR_BYTES // np.dtype(layer.dtype).itemsize
     functions = {name: addresses(keys) for name, keys in layer.functions().items()}
     of_tiles = (TILES_TOGETHER + 1) * lanes * FEATURES_TOGETHER  # and a spare one
@@ -112,7 +114,8 @@ def bind_rows(layer: FirstLayer, rows: Rows, share: Share) -> Inputs:
         size = room_for_squares(rows.dense, sum(main + tail for main, tail in layer.panels))
     scratch = aligned_zeros(size, layer.dtype)
     starts = np.zeros(EXAMPLES_TOGETHER, np.int64)
-    return Inputs(rows=_words(rows), share=_words(share), **functions, scratch=scratch, starts=starts)
+    words = {"rows": _words(rows), "whole": _words(whole), "share": _words(share)}
+    return Inputs(**words, **functions, scratch=scratch, starts=starts)
 
 
 def functions_of_settings(
@@ -159,7 +162,7 @@ def unbound(dtype: str) -> tuple[Inputs, Part, Targets]:
     """Inputs, a part and targets of the kinds that every run has, without anything in them."""
     words = np.empty(0, np.int64)
     none = Ranges(0, words)
-    inputs = Inputs(words, words, words, words, words, words, np.empty(0, dtype), words)
+    inputs = Inputs(words, words, words, words, words, words, words, np.empty(0, dtype), words)
     targets = Targets(np.empty(0, np.int32), np.empty(0), weighted=False)
     return inputs, Part(0, 1, none, none, none, none, none, flags=words, give_way=0), targets
 

@@ -29,18 +29,63 @@ def turns(inputs, layout):
 
 
 @inlined_kernel
-def listed_products(inputs, given, weights, rows_at, distance, layout, buffers):
-    """Rows of scratch memory are the products of the listed features with weights, or what is stored for them."""
-    rows, width = address(buffers.scratch), layout.row_widths[1]
-    for p in range(layout.panels):
-        unit = layout.panel_units[p]
-        of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-        of_outputs = (rows, rows_at + unit, width, distance if p == 0 else 0, turns(inputs, layout))
-        call_kernel(inputs.forward[p], (*given, *of_panel, *of_outputs))
+def is_by_bands(inputs):
+    """Whether the listed features of a whole batch are multiplied band by band, before its blocks."""
+    return inputs.whole[4] > 1 and inputs.forward[0] != 0
 
 
 @inlined_kernel
-def listed_outputs(inputs, order, end, position, count, distance, layout, buffers, z_at, like):
+def listed_products(inputs, given, weights, rows, rows_at, distance, layout):
+    """Rows are the products of the listed features with weights, or what is stored for them."""
+    whole, width = inputs.whole, layout.row_widths[1]
+    for p in range(layout.panels):
+        unit = layout.panel_units[p]
+        of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
+        for band in range(whole[4]):
+            of_band, asked_for = (whole[2], whole[3], band), distance if p == 0 and band == 0 else 0
+            of_outputs = (rows, rows_at + unit, width, asked_for, turns(inputs, layout))
+            call_kernel(inputs.forward[p], (*given, *of_band, *of_panel, *of_outputs))
+
+
+@inlined_kernel
+def listed_products_by_bands(inputs, order, end, position, count, layout, buffers, first_row):
+    """The products of the listed features for so many examples of a batch, whose first one's are row `first_row`.
+
+    They are where the gradients of the outputs will be as rows.
+    """
+    if is_by_bands(inputs) and count > 0:
+        given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
+        weights, rows = address(buffers.parameters), address(buffers.workspace)
+        listed_products(inputs, given, weights, rows, rows_at, ROWS_AHEAD, layout)
+
+
+@inlined_kernel
+def row_at(layout, row):
+    """Where a row of the gradient of the outputs is."""
+    return layout.rows[1] + row * layout.row_widths[1]
+
+
+@inlined_kernel
+def listed_rows(inputs, order, end, position, count, distance, layout, buffers, first_row, like):
+    """Rows of scratch memory are the products of the listed features for the examples of a tile."""
+    width, lanes = layout.row_widths[1], len(like)
+    if is_by_bands(inputs):
+        rows_at = row_at(layout, first_row)
+        for i in range(0, count * width, lanes):
+            store(load(buffers.workspace, rows_at + i, like), buffers.scratch, i)
+        return
+    given, lazy, rows = rows_and_examples(inputs, order, end, position, count), buffers.lazy, address(buffers.scratch)
+    listed_products(inputs, given, address(buffers.parameters), rows, 0, distance, layout)
+    if is_pending(lazy):
+        more_at = lanes * width
+        listed_products(inputs, given, address(buffers.first_moment), rows, more_at, 0, layout)
+        for i in range(0, count * width, lanes):
+            more = load(buffers.scratch, more_at + i, like) * splat(lazy[1], like)
+            store(fma(splat(lazy[0], like), load(buffers.scratch, i, like), more), buffers.scratch, i)
+
+
+@inlined_kernel
+def listed_outputs(inputs, order, end, position, count, distance, layout, buffers, first_row, z_at, like):
     """One tile: z (units, V) in the workspace is the products of the listed features, or zeros where there are none.
 
     Rows that come so many examples later are prefetched.
@@ -50,14 +95,7 @@ def listed_outputs(inputs, order, end, position, count, distance, layout, buffer
         for unit in range(width):
             store(like, buffers.workspace, z_at + unit * lanes)
         return
-    given, lazy = rows_and_examples(inputs, order, end, position, count), buffers.lazy
-    listed_products(inputs, given, address(buffers.parameters), 0, distance, layout, buffers)
-    if is_pending(lazy):
-        more_at = lanes * width
-        listed_products(inputs, given, address(buffers.first_moment), more_at, 0, layout, buffers)
-        for i in range(0, count * width, lanes):
-            more = load(buffers.scratch, more_at + i, like) * splat(lazy[1], like)
-            store(fma(splat(lazy[0], like), load(buffers.scratch, i, like), more), buffers.scratch, i)
+    listed_rows(inputs, order, end, position, count, distance, layout, buffers, first_row, like)
     for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
         store(like, buffers.scratch, i)
     for unit in range(0, width, lanes):
@@ -77,10 +115,11 @@ def add_dense_outputs(inputs, order, end, position, count, ahead, layout, buffer
 
 
 @inlined_kernel
-def forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, z_at, z_tile, like):
+def forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, first_row, z_at, z_tile, like):
     """The tiles of a block: z (units, V) in the workspace from the rows of order[position : position + count].
 
-    A few tiles at a time, whose rows stay near. The examples from the position `ahead` on come after the block.
+    A few tiles at a time, whose rows stay near. The examples from the position `ahead` on come after the block, whose
+    first one is number `first_row` of a batch.
     """
     lanes, scale = len(like), splat(feature_scale, like)
     for begin in range(0, count, EXAMPLES_TOGETHER):
@@ -88,8 +127,8 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
         coming = first + n if begin + n < count else ahead
         distance = coming - first if inputs.dense_forward[0] != 0 else ROWS_AHEAD
         for i in range(0, n, lanes):
-            tile_at, size = at + i // lanes * z_tile, min(lanes, n - i)
-            listed_outputs(inputs, order, end, first + i, size, distance, layout, buffers, tile_at, like)
+            tile_at, size, row = at + i // lanes * z_tile, min(lanes, n - i), first_row + begin + i
+            listed_outputs(inputs, order, end, first + i, size, distance, layout, buffers, row, tile_at, like)
         if inputs.dense_forward[0] != 0:
             add_dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile)
     for tile_at in range(z_at, z_at + (count + lanes - 1) // lanes * z_tile, z_tile):
@@ -101,9 +140,7 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
 @inlined_kernel
 def scale_rows(count, layout, buffers, first_row, factor, like):
     """Multiplies the gradient of the first layer's outputs, as rows, by a factor."""
-    width = layout.row_widths[1]
-    begin = layout.rows[1] + first_row * width
-    scale(buffers.workspace, begin, begin + count * width, factor, like)
+    scale(buffers.workspace, row_at(layout, first_row), row_at(layout, first_row + count), factor, like)
 
 
 @inlined_kernel
@@ -125,7 +162,7 @@ def update_dense(inputs, order, end, position, count, layout, target, target_at,
     if share[0] < share[1] and inputs.dense_update[0] != 0:
         given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
         of_weights = (address(target), target_at + layout.dense_weights, layout.dense_stride, layout.units[1])
-        of_rows = (address(workspace), layout.rows[1] + first_row * width, width)
+        of_rows = (address(workspace), row_at(layout, first_row), width)
         call_kernel(
             inputs.dense_update[0], (*given, *of_weights, *of_rows, address(inputs.scratch), address(inputs.starts))
         )
@@ -148,12 +185,13 @@ def update_listed(
     """`update` for the listed features, of which the gradient is multiplied by a factor."""
     share, width = inputs.share, layout.row_widths[1]
     if share[3] >= 0 and inputs.update[0] != 0:
-        given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
-        rows_at = layout.rows[1] + first_row * width
+        given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
         for p in range(layout.panels):
             unit = layout.panel_units[p]
             main_at, tail_at = target_at + layout.weights[0] + unit, target_at + layout.tail_weights
             of_panel = (address(target), main_at, layout.main_width, tail_at)
             of_rows = (address(workspace), rows_at + unit, width)
-            of_prefetches = (distance if p == 0 else 0, turns(inputs, layout))
-            call_kernel(inputs.update[p], (*given, *of_panel, *of_rows, np.float64(factor), *of_prefetches))
+            for band in range(share[4]):
+                of_band, asked_for = (share[2], share[3], band), distance if p == 0 and band == 0 else 0
+                of_scale = (np.float64(factor), asked_for, turns(inputs, layout))
+                call_kernel(inputs.update[p], (*given, *of_band, *of_panel, *of_rows, *of_scale))

@@ -31,6 +31,7 @@ from fastfnn.kernels.structures import (
     MOMENTUM,
     NESTEROV,
     SGD,
+    Band,
     DenseWeights,
     Examples,
     Outputs,
@@ -79,7 +80,7 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride, 1)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient = Outputs(dz, dz_at, dz_stride)
         of_features, of_units = zeros(scratch, features_bytes), zeros(scratch, units_bytes)
@@ -122,7 +123,7 @@ def make_matrix_update(bytes_of_vector: int, narrow: bool) -> Function:
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride, 1)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient, like = Outputs(dz, dz_at, dz_stride), zeros(scratch, VECTOR_BYTES)
         of_bytes = zeros(scratch, bytes_of_vector)
@@ -171,16 +172,18 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
 
     # fmt: off
     def forward(
-        entries, columns, values, dense, records, order, n, first, count,
+        entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
         weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
+        band = Band(cuts, cuts_stride, number)
         panel = Panel(weights, main_at, main_stride, tail_at)
         outputs = Outputs(z, z_at, z_stride)
         main, tail, wide = zeros(z, main_bytes), zeros(z, tail_bytes), zeros(z, wide_bytes)
-        panels.forward_panel(rows, examples, panel, outputs, distance, every, main, tail, wide, zeros_of(wide, 4))
+        four = zeros_of(wide, 4)
+        panels.forward_panel(rows, examples, band, panel, outputs, distance, every, main, tail, wide, four)
 
     return forward
 
@@ -191,19 +194,18 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
 
     # fmt: off
     def update(
-        entries, columns, values, dense, records, order, n, first, count,
-        feature_begin, feature_end, cuts, cuts_stride,
+        entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
         target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride)
+        band = Band(cuts, cuts_stride, number)
         panel = Panel(target, main_at, main_stride, tail_at)
         gradient = Outputs(dz, dz_at, dz_stride)
         main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
         four = zeros_of(wide, 4)
-        panels.update_panel(rows, examples, share, panel, gradient, scale, distance, every, main, tail, wide, four)
+        panels.update_panel(rows, examples, band, panel, gradient, scale, distance, every, main, tail, wide, four)
 
     return update
 

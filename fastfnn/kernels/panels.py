@@ -10,17 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.rows import (
-    ROWS_AHEAD,
-    ROWS_AT_ONCE,
-    columns_start,
-    prefetch_first_lines,
-    prefetch_listed,
-    prefetch_row,
-    row_count,
-    row_start,
-)
-from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, prefetch, splat, splat_lane, store
+from fastfnn.kernels.rows import ROWS_AT_ONCE, listed_values, prefetch_first_lines, prefetch_listed, prefetch_row
+from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, splat, splat_lane, store
 
 
 @kernel
@@ -42,21 +33,22 @@ def add_feature(x, feature, panel, main_sums, tail_sums, main, tail):
 
 
 @kernel
-def sum_products(rows, example, panel, main, tail, wide, four):
-    """The sums of a panel: the products of an example's listed features.
+def sum_products(rows, start, columns_at, count, panel, main, tail, wide, four):
+    """The sums of a panel: the products of so many listed features of an example.
 
     Four features at a time, each into sums of its own, so that no multiply-add waits for the one before it.
     """
-    start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
-    columns, c = rows.columns, columns_start(rows, start, count)
+    columns, c, whole = rows.columns, columns_at, count // 4 * 4
     a0, a1, a2, a3 = main, main, main, main
     b0, b1, b2, b3 = tail, tail, tail, tail
-    for k in range(0, count, 4):
+    for k in range(0, whole, 4):
         x0, x1, x2, x3 = splat_four(load_converted(rows.values, start + k, four), wide)
         a0, b0 = add_feature(x0, at(columns, c + k), panel, a0, b0, main, tail)
         a1, b1 = add_feature(x1, at(columns, c + k + 1), panel, a1, b1, main, tail)
         a2, b2 = add_feature(x2, at(columns, c + k + 2), panel, a2, b2, main, tail)
         a3, b3 = add_feature(x3, at(columns, c + k + 3), panel, a3, b3, main, tail)
+    for k in range(whole, count):  # where another band has the others of these four
+        a0, b0 = add_feature(splat(at(rows.values, start + k), wide), at(columns, c + k), panel, a0, b0, main, tail)
     if main is not None:
         a0 = (a0 + a1) + (a2 + a3)
     if tail is not None:
@@ -80,21 +72,28 @@ def prefetch_turn(rows, examples, number, position, every, turn):
 
 
 @kernel
-def forward_panel(rows, examples, panel, z, distance, every, main, tail, wide, four):
+def forward_panel(rows, examples, band, panel, z, distance, every, main, tail, wide, four):
     """z = the products of the listed features, for the examples, as rows, and the units of one panel.
 
-    Of the rows that come so many examples later, every one or every second one is prefetched, or none for 0.
+    Those of a band behind the first one are added. Of the rows that come so many examples later, every one or every
+    second one is prefetched, or none for 0.
     """
+    end = examples.first + examples.size
     for i in range(examples.size):
         position, z_at = examples.first + i, z.at + i * z.stride
         if distance > 0 and asks(rows):
             prefetch_turn(rows, examples, i, position + distance, every, 0)
-        prefetch_listed(rows, examples.order, position, examples.first + examples.size)
-        main_sums, tail_sums = sum_products(rows, at(examples.order, position), panel, main, tail, wide, four)
+        prefetch_listed(rows, band, examples.order, position, end)
+        of_band = listed_values(rows, band, at(examples.order, position))
+        main_sums, tail_sums = sum_products(rows, *of_band, panel, main, tail, wide, four)
         if main is not None:
+            if band.number > 0:
+                main_sums = main_sums + load(z.values, z_at, main)
             store(main_sums, z.values, z_at)
             z_at += len(main)
         if tail is not None:
+            if band.number > 0:
+                tail_sums = tail_sums + load(z.values, z_at, tail)
             store(tail_sums, z.values, z_at)
 
 
@@ -131,8 +130,8 @@ def update_example(rows, start, columns_at, count, panel, dz, dz_at, scale, main
 
 
 @kernel
-def update_panel(rows, examples, share, panel, dz, scale, distance, every, main, tail, wide, four):
-    """panel += scale * x.T @ dz, summed over the examples in their order, for a panel's units and a share of features.
+def update_panel(rows, examples, band, panel, dz, scale, distance, every, main, tail, wide, four):
+    """panel += scale * x.T @ dz, summed over the examples in their order, for a panel's units and a band of features.
 
     Rows that come later are prefetched as in `forward_panel`; of two, the other one.
     """
@@ -141,14 +140,6 @@ def update_panel(rows, examples, share, panel, dz, scale, distance, every, main,
         position = examples.first + i
         if distance > 0 and (every == 1 or asks(rows)):
             prefetch_turn(rows, examples, i, position + distance, every, every - 1)
-        if share.cuts_stride > 0 and position + ROWS_AHEAD < end:
-            prefetch(share.cuts, at(examples.order, position + ROWS_AHEAD) * share.cuts_stride)
-        prefetch_listed(rows, examples.order, position, end)
-        example = at(examples.order, position)
-        start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
-        cut_at = example * share.cuts_stride
-        first = np.intp(at(share.cuts, cut_at)) if share.cuts_stride > 0 else 0
-        last = np.intp(at(share.cuts, cut_at + 1)) if share.cuts_stride > 0 else count
-        columns_at = columns_start(rows, start, count) + first
-        of_listed, of_outputs = (rows, start + first, columns_at, last - first), (dz.values, dz.at + i * dz.stride)
-        update_example(*of_listed, panel, *of_outputs, scale, main, tail, wide, four)
+        prefetch_listed(rows, band, examples.order, position, end)
+        of_band = listed_values(rows, band, at(examples.order, position))
+        update_example(rows, *of_band, panel, dz.values, dz.at + i * dz.stride, scale, main, tail, wide, four)

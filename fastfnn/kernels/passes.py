@@ -74,14 +74,16 @@ def activate(workspace, at, vectors, settings, like):
 
 
 @inlined_kernel
-def first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like):
+def first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, first_row, like):
     """The outputs of the first layer's linear map, through the activation if nothing comes between.
 
-    The examples from the position `ahead` on come next.
+    The examples from the position `ahead` on come next; the first one of the block is number `first_row` of a batch.
     """
     z_at, size = outputs_at(layout, settings, 1, block.tile, like), tile_size(layout, 1, like)
     order, end, position, count = block.order, block.end, block.position, block.size
-    first_layer.forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, z_at, size, like)
+    first_layer.forward(
+        inputs, order, end, position, count, ahead, layout, buffers, feature_scale, first_row, z_at, size, like
+    )
     if is_activated(layout, settings, 1):
         for t in range(tiles_of(block, like)):
             activate(buffers.workspace, z_at + t * size, layout.units[1], settings, like)
@@ -199,7 +201,8 @@ def later_layers(words, block, layout, buffers, settings, keys, like):
 @inlined_kernel
 def forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like):
     """Logits of the examples of a block."""
-    first_outputs(block, block.position + block.size, inputs, layout, buffers, settings, feature_scale, like)
+    ahead = block.position + block.size
+    first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, 0, like)
     later_layers(words, block, layout, buffers, settings, keys, like)
 
 

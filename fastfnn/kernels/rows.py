@@ -65,15 +65,28 @@ def prefetch_row(rows, order, position, end):
 
 
 @inlined_kernel
-def prefetch_listed(rows, order, position, end):
+def listed_values(rows, band, example):
+    """Of an example: where its listed values of a band begin, and their columns, and how many there are."""
+    start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
+    columns_at = columns_start(rows, start, count)
+    if band.stride > 0:
+        cut_at = example * band.stride + band.number
+        first, behind = np.intp(at(band.cuts, cut_at)), np.intp(at(band.cuts, cut_at + 1))
+        return start + first, columns_at + first, behind - first
+    return start, columns_at, count
+
+
+@inlined_kernel
+def prefetch_listed(rows, band, order, position, end):
     """Asks for the listed values of the row after the next one and their columns, which are in the caches already.
 
-    How many a row has is mispredicted mostly; then nothing of the next ones has been read ahead.
+    How many a row has is mispredicted mostly; then nothing of the next ones has been read ahead. Where rows that come
+    later are cut comes from farther away.
     """
+    if band.stride > 0 and position + ROWS_AHEAD < end:
+        prefetch(band.cuts, at(order, position + ROWS_AHEAD) * band.stride + band.number)
     if position + NEAR_ROWS < end:
-        example = at(order, position + NEAR_ROWS)
-        start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
-        columns_at = columns_start(rows, start, count)
+        start, columns_at, count = listed_values(rows, band, at(order, position + NEAR_ROWS))
         prefetch_near(rows.values, start)
         prefetch_near(rows.columns, columns_at)
         prefetch_near(rows.columns, columns_at + count)

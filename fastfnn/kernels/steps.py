@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastfnn.kernels import passes, updates
+from fastfnn.kernels import first_layer, passes, updates
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.passes import Block
 from fastfnn.kernels.simd import address, by_pointers, call_kernel, zeros
@@ -38,9 +38,10 @@ def first_outputs_of_blocks(part, inputs, order, end, position, count, layout, b
         skipped = begin * len(like)
         n = min(behind * len(like), whole.size) - skipped
         if n > 0:
-            block = Block(order, end, whole.position + skipped, n, tile + begin)
+            block, row = Block(order, end, whole.position + skipped, n, tile + begin), first + skipped
             ahead = block.position + whole.size
-            passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like)
+            first_layer.listed_products_by_bands(inputs, order, end, block.position, n, layout, buffers, row)
+            passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, row, like)
         tile += passes.tiles_of(whole, like)
 
 
@@ -80,6 +81,9 @@ def gradients_of_outputs(
         )
         wait_for_all(part)
         first_group, behind = 0, groups if part.thread == 0 else 0
+    else:
+        begin, n = position + first_of_batch, min((last + 1) * layout.block, count) - first_of_batch
+        first_layer.listed_products_by_bands(inputs, order, end, begin, n, layout, buffers, first_of_batch)
     for group in range(first_group, behind):
         updates.begin_group(part, group, layout, buffers, like)
         for number in range(group * blocks // groups, (group + 1) * blocks // groups):
@@ -90,7 +94,7 @@ def gradients_of_outputs(
             if number == last:  # the thread's examples of the next batch
                 ahead = position + count + first_of_batch
             if not normalised:
-                passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, like)
+                passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, first, like)
             if settings.layers[0] != 0:
                 of_block = (address(order), end, block.position, block.size, block.tile)
                 call_kernel(settings.layers[0], (words, words, *of_block, number, address(keys), loss_factor, factor))

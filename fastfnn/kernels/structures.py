@@ -60,12 +60,25 @@ class Rows(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The first layer's features that one thread updates."""
+    """Features of the first layer: all of them, or those that one thread updates.
+
+    Listed ones are gone through band by band. Of band b, example i has those from cuts[i * cuts_stride + b] to the next
+    entry.
+    """
 
     feature_begin: int  # of the dense ones, padded: whole vectors
     feature_end: int
-    cuts: NDArray[np.int32]  # of the listed ones: example i has those from cuts[i * cuts_stride] to the next entry
-    cuts_stride: int  # 0 where it has all of them, negative where it has none
+    cuts: NDArray[np.int32]  # of the listed ones
+    cuts_stride: int  # 0 where one band has all of them, negative where there are none
+    bands: int
+
+
+class Band(NamedTuple):
+    """One of the bands of a share."""
+
+    cuts: NDArray[np.int32]
+    stride: int
+    number: int
 
 
 class Ranges(NamedTuple):
@@ -136,7 +149,8 @@ class Inputs(NamedTuple):
     """The rows without their type, and the compiled code that knows it; see `binding`."""
 
     rows: Any  # the fields of a `Rows`, addresses in place of arrays
-    share: Any  # the fields of a `Share`, likewise
+    whole: Any  # the fields of the `Share` that is multiplied, likewise
+    share: Any  # those of the one that is updated
     dense_forward: Any  # (1,) address of the forward function for dense features; 0 where there are none
     dense_update: Any  # (1,) likewise; 0 where there is no training
     forward: Any  # (panels,) addresses of the forward functions for listed features; 0 where there are none

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastfnn.bands import whole_share
 from fastfnn.config import NetworkConfig
 from fastfnn.kernels import Share
 from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.layout import lanes_of
 from fastfnn.packing import PackedNetwork
 from fastfnn.parameters import Parameters, initialise
-from fastfnn.rows import FeatureOrder, make_rows, whole_share
+from fastfnn.rows import FeatureOrder, make_rows
 
 Array = NDArray[Any]
 UNTOUCHED = 77.0
@@ -45,14 +46,18 @@ def present(functions: Any) -> list[Any]:
 class FirstLayer:
     """A first layer with random weights and biases on the rows of a matrix (N, K)."""
 
-    def __init__(self, X: Array, units: int, order: FeatureOrder, dtype: str, share: Share | None = None) -> None:
+    def __init__(
+        self, X: Array, units: int, order: FeatureOrder, dtype: str, share: Share | None = None, bands: int = 1
+    ) -> None:
         self.X, self.order, self.config = X, order, NetworkConfig(hidden=(units,), dtype=dtype)
         self.start = initialise(self.config, X.shape[1], 2, seed=1)
         self.start.biases[0][:] = np.linspace(-1, 1, units)
         self.network = self.packed(self.start)
         self.rows = make_rows(X, order, dtype)
-        self.share = share or whole_share(self.rows)  # like the rows, must outlive what is bound
-        self.inputs = self.network.bind(self.rows, self.share, training=True)
+        # Like the rows, shares must outlive what is bound.
+        self.whole = whole_share(self.rows, X.shape[1] - order.dense, bands)
+        self.share = share or self.whole
+        self.inputs = self.network.bind(self.rows, self.whole, self.share, training=True)
 
     def packed(self, parameters: Parameters) -> PackedNetwork:
         return PackedNetwork(parameters, self.config, self.order, block=1)
@@ -72,8 +77,9 @@ class FirstLayer:
         for function, unit in zip(inputs.forward, layout.panel_units, strict=True):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
             ahead = len(present(inputs.dense_forward)) == 0
-            if function != 0:
-                call(function, *given, *of_panel, rows.reshape(-1), unit, rows.shape[1], ahead, 1)
+            for number in range(self.whole.bands if function != 0 else 0):
+                of_band = (self.whole.cuts, self.whole.cuts_stride, number)
+                call(function, *given, *of_band, *of_panel, rows.reshape(-1), unit, rows.shape[1], ahead, 1)
         tiles = np.full((-(-count // lanes), units + 1, lanes), UNTOUCHED, weights.dtype)
         for function in present(inputs.dense_forward):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, units)
@@ -85,13 +91,17 @@ class FirstLayer:
     def update(self, examples: Array, first: int, dz: Array) -> None:
         """Adds x.T @ dz to the weights; dz (B, row_width) is an example a row."""
         inputs, layout, weights = self.inputs, self.network.layout, self.network.buffers.parameters
-        given = (*self.given(examples, first, len(dz)), *inputs.share)
+        given, share = self.given(examples, first, len(dz)), self.share
+        of_dense = (share.feature_begin, share.feature_end, share.cuts, share.cuts_stride)
         for function in present(inputs.dense_update):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, layout.units[1])
-            call(function, *given, *of_weights, dz.reshape(-1), 0, layout.row_widths[1], inputs.scratch, inputs.starts)
+            of_rows, memory = (dz.reshape(-1), 0, layout.row_widths[1]), (inputs.scratch, inputs.starts)
+            call(function, *given, *of_dense, *of_weights, *of_rows, *memory)
         for function, unit in zip(present(inputs.update), layout.panel_units, strict=self.rows.records > 0):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            call(function, *given, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], 1.0, 0, 1)
+            for number in range(share.bands):
+                of_band = (share.cuts, share.cuts_stride, number)
+                call(function, *given, *of_band, *of_panel, dz.reshape(-1), unit, layout.row_widths[1], 1.0, 0, 1)
 
     def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""

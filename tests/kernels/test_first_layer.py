@@ -127,7 +127,7 @@ def test_shares_of_the_dense_features(kind: str, units: int, stored: str, dtype:
     order = order_of_kind(kind, X)
     edges = [0, 16, 96, 112] if kind == "dense" else [0, 16, order.dense]
     for begin, end in pairwise(edges):
-        layer = FirstLayer(X, units, order, dtype, Share(begin, end, np.zeros(41, np.int32), 1))
+        layer = FirstLayer(X, units, order, dtype, Share(begin, end, np.zeros(41, np.int32), 1, 1))
         part = np.isin(np.arange(100), order.features[: order.dense][begin:end])
         check_forward(layer, examples, 16, TOLERANCES[dtype])  # leaves whole rows in the scratch memory
         check_update(layer, examples, 33, TOLERANCES[dtype], part)
@@ -143,9 +143,22 @@ def test_cuts_of_the_listed_features(thread: int, units: int, dtype: str) -> Non
     owners = np.repeat([0, 1, 2], [2, 7, 27])
     listed = order.features[order.dense :]
     counts = np.array([[np.count_nonzero(X[i, listed[owners < n]]) for n in range(4)] for i in range(40)], np.int32)
-    share = Share(0, 0, counts.reshape(-1)[thread:], 4)
+    share = Share(0, 0, counts.reshape(-1)[thread:], 4, 1)
     part = np.isin(np.arange(52), listed[owners == thread])
     check_update(FirstLayer(X, units, order, dtype, share), examples, 33, TOLERANCES[dtype], part)
+
+
+@each_dtype
+@pytest.mark.parametrize("units", [4, 21, 150])
+@pytest.mark.parametrize("bands", [2, 5])
+@pytest.mark.parametrize("kind", ["mixed", "listed"])
+def test_listed_features_in_bands(kind: str, bands: int, units: int, dtype: str) -> None:
+    """Of which the last one, without features of many rows, and the first ones are no multiples of four."""
+    X, examples = features(40, 97, "uint8", dtype), shuffled(40)
+    layer = FirstLayer(X, units, order_of_kind(kind, X), dtype, bands=bands)
+    assert (layer.whole.bands, layer.share) == (bands, layer.whole)
+    check_forward(layer, examples, 16, TOLERANCES[dtype])
+    check_update(layer, examples, 33, TOLERANCES[dtype])
 
 
 def test_numbers_that_are_not_finite_are_seen() -> None:
@@ -166,7 +179,7 @@ def test_numbers_that_are_not_finite_are_seen() -> None:
 )
 def test_what_only_training_calls_is_not_compiled_without_it(kind: str, expected: tuple[int, ...]) -> None:
     layer = FirstLayer(features(9, 52, "uint8", "float32"), 40, order_of_kind(kind, mixed_matrix(9)), "float32")
-    inputs = layer.network.bind(layer.rows, layer.share, training=False)
+    inputs = layer.network.bind(layer.rows, layer.whole, layer.whole, training=False)
     found = (inputs.dense_forward, inputs.dense_update, inputs.forward, inputs.update)
     assert tuple(len(present(functions)) for functions in found) == expected
 
