@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn.bands import cut_rows, ends_of_bands
+from fastfnn.cores import OwnCores
 from fastfnn.kernels import Layout, Part, Ranges, Rows, Share
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import INTERPRETED
@@ -189,11 +190,17 @@ def run_together(calls: Sequence[Callable[[], Result]], dissolve: Callable[[], N
     """
     if len(calls) == 1:
         return calls[0]()
-    threads = [threading.Thread(target=call) for call in calls[1:]]
+    cores = OwnCores()
+
+    def begin(call: Callable[[], Result]) -> Result:
+        cores.take()
+        return call()
+
+    threads = [threading.Thread(target=begin, args=(call,)) for call in calls[1:]]
     try:
         for thread in threads:
             thread.start()
-        result = calls[0]()
+        result = begin(calls[0])
     except BaseException:
         dissolve()
         raise
