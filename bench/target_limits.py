@@ -144,22 +144,22 @@ def limits_of_optimiser(variant: str, document: Document, documents: Mapping[str
 
 
 def limits_of_threads(measured: Sequence[dict[str, Any]], smallest: int) -> Limits:
-    """What it takes to exchange the first layer's weights, and how much faster two threads could be beside that."""
+    """What it takes to exchange the first layer's weights, and how much faster two threads would be beside that."""
     exchanged = [each for each in measured if "exchanged_bytes" in each]
     if not exchanged:
         return ()
     (found,) = exchanged
     longer = min(found["other_core_seconds"]) - min(found["same_core_seconds"])
-    most = {}
+    expected = {}
     for each in measured:
         if each.get("threads") == 1 and each["batch_size"] >= smallest:
             alone = min(each["epoch_seconds"])
-            most[each["batch_size"]] = alone / (alone / 2 + each["steps"] * 2 * longer)
+            expected[each["batch_size"]] = alone / (alone / 2 + each["steps"] * 2 * longer)
     return (
         f"Two threads that each change half of {found['exchanged_bytes'] / 1000:.0f} kB, as many as the first layer's "
         f"weights have, and then read the half that the other has changed, take {1e6 * longer:.1f} us more than if "
         f"each reads its own. A step does so with the weights and with their gradients. With all else divided evenly, "
-        f"two could be {at_sizes(most, '{:.2f}x'.format)} as fast.",
+        f"and nothing else done meanwhile, two would be {at_sizes(expected, '{:.2f}x'.format)} as fast.",
     )
 
 

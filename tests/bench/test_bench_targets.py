@@ -154,7 +154,7 @@ def test_cores_and_rows(changes: dict[str, float], missed: str | None) -> None:
         (limit,) = found[missed].limits
         assert limit.startswith("Two threads that each change half of 62 kB, as many as the first layer's weights have")
         assert "take 1250.0 us more than if each reads its own" in limit
-        assert limit.endswith("two could be 256: 1.33x as fast.")  # 1 s, by a half of it and twice 0.125 s
+        assert limit.endswith("two would be 256: 1.33x as fast.")  # 1 s, by a half of it and twice 0.125 s
 
 
 @pytest.mark.parametrize(("cost", "met"), [(0.604, True), (0.61, False)])
