@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from children import Child
 from exchange import exchange
+from fresh_engines import FreshEngines
 from options import rounds_of, say
 from reading import reader
 from synthetic import rows_of_density, write_mnist_like
@@ -135,11 +136,9 @@ def threads_axis(points: Points) -> Measurements:
     refused: Measurements = []
     for threads in range(1, points.cores + 1):
         try:
-            configs = {
-                (threads, size): points.config.replace(threads=threads, batch_size=size)
-                for size in points.thread_batch_sizes
-            }
-            timers |= _timers(data, configs)
+            for size in points.thread_batch_sizes:
+                config = points.config.replace(threads=threads, batch_size=size)
+                timers[threads, size] = FreshEngines(data, config).time_epoch
         except ConfigError as error:
             say(f"threads: {threads} refused: {error}")
             refused.append({"threads": threads, "refused": str(error)})

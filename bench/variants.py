@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from fresh_engines import FreshEngines
 from options import add_data_options, integers, make_parser, name_of, rounds_of, save
 
 from fastfnn.benchmarks.documents import document
-from fastfnn.benchmarks.epochs import Epochs, parameter_count
+from fastfnn.benchmarks.epochs import parameter_count
 from fastfnn.benchmarks.rounds import minimum_and_median, times_of
 from fastfnn.cli.output import print_table
 from fastfnn.config import TrainingConfig
@@ -37,26 +37,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 LEARNING_RATE = 1e-3  # none of them diverges with it
 EPOCH, EVALUATION = "epoch", "evaluation"
-
-
-class FreshEngines:
-    """Times a variant with a new engine for each epoch.
-
-    Where an engine's memory lies is luck, and may make it a tenth slower as long as it lives. So some earlier ones are
-    kept, and the next one lies elsewhere.
-    """
-
-    def __init__(self, data: Dataset, config: TrainingConfig) -> None:
-        self.data, self.config = data, config
-        self.engines = deque([Epochs(data, config)], maxlen=8)
-        self.steps = self.engines[0].steps
-
-    def time_epoch(self) -> float:
-        self.engines.append(Epochs(self.data, self.config))
-        return self.engines[-1].time_epoch()
-
-    def time_evaluation(self) -> float:
-        return self.engines[-1].time_evaluation(self.data.test or self.data.train)
 
 
 def measure(data: Dataset, hidden: list[int], batch_sizes: list[int], rounds: int) -> list[dict[str, Any]]:
