@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,13 @@ def stop_at(step: int) -> dict[str, Any]:
     """Arguments of `train` that interrupt it once so many steps are done."""
     seen = [0]
     return {"observer": lambda progress: seen.append(progress.step), "should_stop": lambda: seen[-1] >= step}
+
+
+def assert_close_tensors(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float) -> None:
+    """Each differs from the expected one by at most the tolerance, relative to its largest number."""
+    for name, tensor in found.items():
+        largest = max(np.abs(expected[name]).max(), 1e-3)  # the gradient of a bias before batch norm is rounding alone
+        np.testing.assert_allclose(tensor, expected[name], rtol=0, atol=tolerance * largest, err_msg=name)
 
 
 def bits(result: TrainingResult) -> dict[str, bytes]:

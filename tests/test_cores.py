@@ -67,8 +67,10 @@ def test_a_process_that_may_not_choose_its_cores(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, (0, 1))
     monkeypatch.setattr(cores, "current_core", None)
-    OwnCores().take()
+    assert begin(machine, 1, 1) == [1, 1]
+    assert machine.masks == []
 
 
 @pytest.mark.skipif(cores.current_core is None, reason="the system does not tell the core")
