@@ -20,6 +20,8 @@ class FreshEngines:
         self.data, self.config = data, config
         self.engines = deque([Epochs(data, config)], maxlen=8)
         self.steps = self.engines[0].steps
+        engine = self.engines[0].engine
+        self.threads, self.by_kinds = len(engine.members), engine.network.layout.first_layer_by_kinds
 
     def time_epoch(self) -> float:
         self.engines.append(Epochs(self.data, self.config))

@@ -288,6 +288,7 @@ def break_even(measured: Sequence[dict[str, Any]]) -> float | None:
 def _threads_table(measured: Sequence[dict[str, Any]]) -> str:
     timed = [each for each in measured if "epoch_seconds" in each]
     epochs = {(each["threads"], each["batch_size"]): each["epoch_seconds"] for each in timed}
+    used = {(each["threads"], each["batch_size"]): each["used_threads"] for each in timed}
     numbers, sizes = (list(dict.fromkeys(key)) for key in zip(*epochs, strict=True))
     several = [number for number in numbers if number > 1]
     headers = ["batch size", "one thread, ms"]
@@ -297,7 +298,8 @@ def _threads_table(measured: Sequence[dict[str, Any]]) -> str:
     for row, size in zip(rows, sizes, strict=True):
         for number in several:
             ratios = (measure(epochs[1, size]) / measure(epochs[number, size]) for measure in (min, statistics.median))
-            row += [minimum_and_median(epochs[number, size]), *(f"{ratio:.2f}" for ratio in ratios)]
+            on = "" if used[number, size] == number else f" on {used[number, size]}"
+            row += [minimum_and_median(epochs[number, size]) + on, *(f"{ratio:.2f}" for ratio in ratios)]
     refused = [str(each["threads"]) for each in measured if "refused" in each]
     note = f"\nRefused by this version: {', '.join(refused)} threads.\n" if refused else ""
     return table(headers, rows) + note

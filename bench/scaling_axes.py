@@ -132,21 +132,28 @@ def threads_axis(points: Points) -> Measurements:
     Beside them, what two threads take to exchange as many bytes as the first layer's weights have.
     """
     data = load_dataset(points.data)
-    timers: dict[tuple[int, int], Callable[[], float]] = {}
+    engines: dict[tuple[int, int], FreshEngines] = {}
     refused: Measurements = []
     for threads in range(1, points.cores + 1):
         try:
             for size in points.thread_batch_sizes:
                 config = points.config.replace(threads=threads, batch_size=size)
-                timers[threads, size] = FreshEngines(data, config).time_epoch
+                engines[threads, size] = FreshEngines(data, config)
         except ConfigError as error:
             say(f"threads: {threads} refused: {error}")
             refused.append({"threads": threads, "refused": str(error)})
     rounds = SHORT * points.rounds
-    times = times_of(timers, rounds, rounds_of("threads", rounds))
+    timers = {key: each.time_epoch for key, each in engines.items()}
     timed = [
-        {"threads": threads, "batch_size": size, "steps": -(-len(data.train) // size), "epoch_seconds": seconds}
-        for (threads, size), seconds in times.items()
+        {
+            "threads": threads,
+            "used_threads": engines[threads, size].threads,
+            "by_kinds": engines[threads, size].by_kinds,
+            "batch_size": size,
+            "steps": engines[threads, size].steps,
+            "epoch_seconds": seconds,
+        }
+        for (threads, size), seconds in times_of(timers, rounds, rounds_of("threads", rounds)).items()
     ]
     weights = data.n_features * points.config.hidden[0] * np.dtype(points.config.dtype).itemsize
     exchanged = exchange(weights)

@@ -144,7 +144,10 @@ def limits_of_optimiser(variant: str, document: Document, documents: Mapping[str
 
 
 def limits_of_threads(measured: Sequence[dict[str, Any]], smallest: int) -> Limits:
-    """What it takes to exchange the first layer's weights, and how much faster two threads would be beside that."""
+    """What it takes to exchange the first layer's weights, and how much faster two threads would be beside that.
+
+    Where threads divide kinds of features, none are exchanged.
+    """
     exchanged = [each for each in measured if "exchanged_bytes" in each]
     if not exchanged:
         return ()
@@ -152,14 +155,15 @@ def limits_of_threads(measured: Sequence[dict[str, Any]], smallest: int) -> Limi
     longer = min(found["other_core_seconds"]) - min(found["same_core_seconds"])
     expected = {}
     for each in measured:
-        if each.get("threads") == 1 and each["batch_size"] >= smallest:
+        if each.get("threads") == 1 and each["batch_size"] >= smallest and not each["by_kinds"]:
             alone = min(each["epoch_seconds"])
             expected[each["batch_size"]] = alone / (alone / 2 + each["steps"] * 2 * longer)
+    faster = at_sizes(expected, "{:.2f}x".format)
     return (
         f"Two threads that each change half of {found['exchanged_bytes'] / 1000:.0f} kB, as many as the first layer's "
         f"weights have, and then read the half that the other has changed, take {1e6 * longer:.1f} us more than if "
-        f"each reads its own. A step does so with the weights and with their gradients. With all else divided evenly, "
-        f"and nothing else done meanwhile, two would be {at_sizes(expected, '{:.2f}x'.format)} as fast.",
+        f"each reads its own. A step divided by examples does so with the weights and with their gradients. With all "
+        f"else divided evenly, and nothing else done meanwhile, two would be {faster} as fast.",
     )
 
 

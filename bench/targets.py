@@ -166,8 +166,9 @@ def of_threads(measured: Sequence[dict[str, Any]]) -> Iterator[Target]:
         met = min(large.values()) >= TWO_THREADS
         what = f"two threads, from {THREADS_FROM} on"
         yield Target(what, f"{TWO_THREADS:g}x", at_sizes(large, text), met, limits_of_threads(measured, THREADS_FROM))
-    if small := {size: ratio for size, ratio in faster.items() if size < THREADS_FROM}:
-        what = "two threads below, where one is used that does not pay for two"
+    used = {each["batch_size"]: each["used_threads"] for each in measured if each.get("threads") == 2}
+    if small := {size: ratio for size, ratio in faster.items() if size < THREADS_FROM and used[size] > 1}:
+        what = "two threads below, where both are used"
         yield Target(what, "not slower", at_sizes(small, text), min(small.values()) >= NOT_SLOWER)
 
 

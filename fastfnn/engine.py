@@ -80,6 +80,7 @@ class KernelEngine:
             batch_size=batch_size,
             moments=MOMENTS[config.optimizer],
             density=multiplied / data.n_features,
+            of_bytes=data.train.features.dtype == np.uint8,
         )
         if moments:
             self.network.put_moments(moments)
@@ -99,7 +100,9 @@ class KernelEngine:
         settings = self.network.bind_settings(config, data.scale, training=True)
         self.settings = settings._replace(statistics=statistics or settings.statistics, lazy=lazy)
         self.members = [
-            self.make_member(part, self.network.bind(of_training, self.whole, share, training=True), share)
+            self.make_member(
+                part, self.network.bind(division.rows(of_training), self.whole, share, training=True), share
+            )
             for part, share in zip(parts, division.shares(of_training, self.whole), strict=True)
         ]
         self.evaluated = {id(split): self._words_of_evaluation(split) for split in splits}

@@ -25,6 +25,10 @@ UNITS_BY_FEATURE = 64  # from so many, weights of dense features may lie feature
 MOST_LANES_A_UNIT = 1.05
 MOST_BY_GROUPS = 256 * 1024  # bytes of first-layer weights that stay near with their gradients, and rows beside them
 BLOCKS_BY_GROUPS = 2  # of a batch, from which gradients are summed apart: two threads gain more than one loses
+BLOCKS_BY_KINDS = 4  # up to which dividing kinds of features gains more, where those of bytes are in matrix registers
+COST_BY_KIND = 10.0  # of a listed value in a whole step, in dense features in matrix registers
+LEAST_BY_KIND, MOST_BY_KIND = 0.2, 0.9  # of this cost for the dense ones, between which dividing kinds gains anything
+MOST_LATER = 0.25  # multiply-adds of later layers by this cost of the first, which are not divided then
 VALUES_BY_GROUPS = 32  # of a feature in a batch, on average, below which going over all weights costs too much
 PANEL_VECTORS = (4, 2, 1)  # widths of panels: their sums stay in registers
 
@@ -72,6 +76,17 @@ def layers_by_matrix(sizes: Sequence[int], dtype: str) -> list[bool]:
     return [MATRICES and dtype == "float32" and layer for layer in pays]
 
 
+def kinds_are_even(sizes: Sequence[int], dense: int, listed: float) -> bool:
+    """Whether two threads may have so many dense features and listed values of a row: these take about as long.
+
+    And little else takes any time.
+    """
+    cost = dense + COST_BY_KIND * listed
+    later = sum(n * m for n, m in pairwise(sizes[1:]))
+    are_even = 0 < dense < cost and LEAST_BY_KIND * cost <= dense <= MOST_BY_KIND * cost
+    return are_even and later <= MOST_LATER * cost * sizes[1]
+
+
 def are_narrow(sizes: Sequence[int]) -> bool:
     """Whether there are layers behind the first, all of so few weights that a block goes through them together."""
     return len(sizes) > 2 and max(n * m for n, m in pairwise(sizes[1:])) <= MOST_WEIGHTS
@@ -98,12 +113,13 @@ def make_layout(
     block: int,
     batch_size: int,
     density: float = 1.0,
+    of_bytes: bool = False,
 ) -> tuple[Layout, int, int]:
     """The layout of a network whose layers have `sizes` units, features first, of which the first ones may be dense.
 
     `block` is the largest number of examples that go through the layers together in training, in whole tiles unless
-    it is a group of batch norm. `density` is the share of the features of a row that are multiplied. Returns the layout
-    and the numbers of elements of the running statistics and of the workspace.
+    it is a group of batch norm. `density` is the share of the features of a row that are multiplied; they are stored
+    as bytes or as floats. Returns the layout, and the numbers of elements of the running statistics and the workspace.
     """
     lanes = lanes_of(dtype)
     main_width, tail_width = first_layer_widths(sizes[1], lanes)
@@ -117,7 +133,9 @@ def make_layout(
     first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
     by_matrix = layers_by_matrix(sizes, dtype)
     by_feature = not by_matrix[1] and pays_by_feature(sizes[1], lanes)
-    many_blocks = batch_size >= BLOCKS_BY_GROUPS * block and batch_size * density >= VALUES_BY_GROUPS
+    even = kinds_are_even(sizes, dense_features, density * sizes[0] - dense_features)
+    blocks = BLOCKS_BY_KINDS if even and of_bytes and by_matrix[1] else BLOCKS_BY_GROUPS
+    many_blocks = batch_size >= blocks * block and batch_size * density >= VALUES_BY_GROUPS
     by_groups = not batchnorm and many_blocks and first_layer_bytes <= MOST_BY_GROUPS
     running, n_running = _running_offsets(normalised, lanes)
     workspace, n_workspace = _workspace_offsets(sizes, row_widths, by_rows, tiles, batchnorm, lanes)
@@ -133,6 +151,7 @@ def make_layout(
         layers_together=together,
         block=block,
         first_layer_by_blocks=by_groups or batch_size <= min(block, EVALUATION_BLOCK),
+        first_layer_by_kinds=even and batch_size < blocks * EVALUATION_BLOCK,
         first_layer_by_groups=by_groups,
         dense_by_feature=by_feature,
         by_matrix=_integers(by_matrix),

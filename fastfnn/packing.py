@@ -67,6 +67,7 @@ class PackedNetwork:
         batch_size: int = 0,
         moments: int = 0,
         density: float = 1.0,
+        of_bytes: bool = False,
     ) -> None:
         self.order = order
         sizes = [parameters.weights[0].shape[0], *(len(biases) for biases in parameters.biases)]
@@ -78,6 +79,7 @@ class PackedNetwork:
             block=block,
             batch_size=batch_size,
             density=density,
+            of_bytes=of_bytes,
         )
         lanes = lanes_of(config.dtype)
         size = layout.parameters_end

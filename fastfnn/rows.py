@@ -15,7 +15,7 @@ from fastfnn.kernels import Rows
 from fastfnn.kernels.binding import UNITS_BY_MATRIX
 from fastfnn.kernels.memory import aligned_zeros, round_up
 from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
-from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO
+from fastfnn.kernels.structures import BYTES_PER_LINE, FILLED_TO, RECORDS
 
 Array = NDArray[Any]
 
@@ -205,7 +205,7 @@ def _empty_records(counts: Array, order: FeatureOrder, value_dtype: np.dtype[Any
     entries = np.empty((len(counts), 2), np.uint32)
     entries[:, 0] = (ends - round_up(sizes, BYTES_PER_LINE)) // BYTES_PER_LINE
     entries[:, 1] = filled
-    return Rows(entries.reshape(-1), memory.view(column_dtype), memory.view(value_dtype), order.dense, 1)
+    return Rows(entries.reshape(-1), memory.view(column_dtype), memory.view(value_dtype), order.dense, RECORDS)
 
 
 def _records_of_matrix(features: Array, order: FeatureOrder, dtype: str) -> Rows:

@@ -17,7 +17,7 @@ from fastfnn.cores import OwnCores
 from fastfnn.kernels import Layout, Part, Ranges, Rows, Share
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import INTERPRETED
-from fastfnn.kernels.structures import FLAG_STRIDE, MOST_GROUPS
+from fastfnn.kernels.structures import FLAG_STRIDE, MOST_GROUPS, RECORDS_BY_KIND
 
 Array = NDArray[Any]
 
@@ -33,6 +33,8 @@ ROWS_TOGETHER = 20  # of later weights, likewise
 FEATURES_TOGETHER = 4  # listed features whose narrow weights are whole vectors
 WORK_PER_THREAD = 4 * 10**5  # multiply-adds of a step that are done forward
 EXAMPLES_PER_THREAD = 128  # a block
+WORK_BY_KIND = 15 * 10**4  # likewise, where threads divide kinds of features
+EXAMPLES_BY_KIND = 32
 Pairs = list[tuple[int, int]]
 Result = TypeVar("Result")
 
@@ -95,7 +97,14 @@ class Division:
                 last = min(k + ROWS_TOGETHER, int(units[layer - 1]))
                 items.append(("rows", layer, k, last, (last - k) * of_row))
         self.items = items
-        self.cuts = boundaries(np.array([item[-1] for item in items]), threads)
+        costs = np.array([item[-1] for item in items])
+        self.dense_threads, self.cuts = 0, boundaries(costs, threads)
+        if threads > 1 and layout.first_layer_by_kinds:
+            kinds = sum(kind == "dense" for kind, *_ in items)
+            share = costs[:kinds].sum() / costs.sum()
+            self.dense_threads = min(max(1, round(threads * share)), threads - 1)
+            others = boundaries(costs[kinds:], threads - self.dense_threads)
+            self.cuts = np.concatenate([boundaries(costs[:kinds], self.dense_threads), kinds + others[1:]])
 
     def bounds(self, thread: int) -> Bounds:
         """What a thread has."""
@@ -125,6 +134,7 @@ class Division:
             others=_ranges([(int(others_at), int(layout.parameters_end))] if is_last else []),
             rows=_ranges(bounds.rows),
             flags=flags,
+            dense_threads=self.dense_threads,
             give_way=give_way,
         )
 
@@ -143,11 +153,25 @@ class Division:
                 ranges.append((at + begin * width, at + end * width))
         return ranges
 
+    def rows(self, rows: Rows) -> Rows:
+        """The rows as the threads are given them."""
+        return rows._replace(records=RECORDS_BY_KIND) if self.dense_threads else rows
+
     def shares(self, rows: Rows, whole: Share) -> list[Share]:
         """The features of which each thread sums the gradient, in as many bands together as `whole` has."""
         if self.threads == 1 or self.layout.first_layer_by_groups:
             return [whole] * self.threads
-        every, bands = [self.bounds(thread) for thread in range(self.threads)], -(-whole.bands // self.threads)
+        every = [self.bounds(thread) for thread in range(self.threads)]
+        listing = sum(bounds.listed[1] > bounds.listed[0] for bounds in every)
+        if listing == 1:
+            of_none = whole._replace(cuts_stride=-1)
+            return [
+                (whole if bounds.listed[1] > bounds.listed[0] else of_none)._replace(
+                    feature_begin=bounds.dense[0], feature_end=bounds.dense[1]
+                )
+                for bounds in every
+            ]
+        bands = -(-whole.bands // max(1, listing))
         ends = np.concatenate([ends_of_bands(*bounds.listed, bands) for bounds in every])
         cuts, stride = cut_rows(rows, np.maximum.accumulate(ends)).reshape(-1), len(ends) + 1
         return [
@@ -179,7 +203,10 @@ def threads_that_pay(threads: int, layout: Layout, batch_size: int, multiplied: 
     """
     work = int(batch_size * np.dot([multiplied, *layout.units[1:-1]], layout.units[1:]))
     groups = MOST_GROUPS if layout.first_layer_by_groups else threads
-    return max(1, min(threads, groups, work // WORK_PER_THREAD, batch_size // EXAMPLES_PER_THREAD))
+    least, examples = WORK_PER_THREAD, EXAMPLES_PER_THREAD
+    if layout.first_layer_by_kinds:
+        least, examples = WORK_BY_KIND, EXAMPLES_BY_KIND
+    return max(1, min(threads, groups, work // least, batch_size // examples))
 
 
 def run_together(calls: Sequence[Callable[[], Result]], dissolve: Callable[[], None]) -> Result:

@@ -12,6 +12,7 @@ import pytest
 from numba.core.compiler import CompilerBase
 from runs import X, Y
 
+from fastfnn import teams
 from fastfnn.data import Dataset, load_dataset
 
 
@@ -36,6 +37,13 @@ def small_mnist(mnist: Dataset) -> Dataset:
 def data() -> Dataset:
     """160 training rows, 10 steps of 16; 40 validation rows; 30 test rows."""
     return Dataset.from_arrays(X, Y, test=(X[:30], Y[:30]))
+
+
+@pytest.fixture
+def every_step_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short it is, all threads that are asked for are used."""
+    for name in ("WORK_PER_THREAD", "EXAMPLES_PER_THREAD", "WORK_BY_KIND", "EXAMPLES_BY_KIND"):
+        monkeypatch.setattr(teams, name, 1)
 
 
 @pytest.fixture(scope="module", autouse=True)

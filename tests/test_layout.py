@@ -228,6 +228,37 @@ def test_whose_gradients_are_summed_by_groups_of_blocks(
     assert layout.first_layer_by_groups == expected
 
 
+@pytest.mark.parametrize(
+    ("dense", "listed", "batch_size", "of_bytes", "matrices", "expected"),
+    [
+        (256, 22, 64, True, True, (True, False)),
+        (256, 22, 511, True, True, (True, False)),
+        (256, 22, 512, True, True, (False, True)),
+        (256, 22, 256, False, True, (False, True)),  # floats take longer there
+        (256, 22, 256, True, False, (False, True)),
+        (256, 22, 255, True, False, (True, False)),
+        (32, 60, 64, True, True, (False, False)),  # one kind takes much longer
+        (368, 2, 300, True, True, (False, True)),
+        (784, 0, 64, True, True, (False, False)),
+        (0, 150, 64, True, True, (False, False)),
+    ],
+)
+def test_whose_kinds_of_features_threads_divide(
+    monkeypatch: pytest.MonkeyPatch,
+    dense: int,
+    listed: int,
+    batch_size: int,
+    of_bytes: bool,
+    matrices: bool,
+    expected: tuple[bool, bool],
+) -> None:
+    """Those that take about as long, of batches that are too small to divide the examples."""
+    monkeypatch.setattr(layout_module, "MATRICES", matrices)
+    options = {"batch_size": batch_size, "density": (dense + listed) / 784, "of_bytes": of_bytes}
+    layout, _, _ = make_layout([784, 20, 10], dense, dtype="float32", block=128, batchnorm=False, **options)
+    assert (layout.first_layer_by_kinds, layout.first_layer_by_groups) == expected
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("count", [0, 1, 1000])
 def test_buffers_begin_at_a_cache_line(count: int, dtype: str) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastfnn import teams
+from fastfnn import layout, teams
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.structures import MOST_GROUPS
+from fastfnn.kernels.structures import MOST_GROUPS, RECORDS_BY_KIND
 from fastfnn.layout import make_layout
 from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, boundaries, dissolve, run_together, threads_that_pay
@@ -39,18 +39,22 @@ RUNS = {
 # Of which a thread sums the first layer's gradient over groups of blocks: two or three of them in a batch.
 RUNS_BY_GROUPS = {
     "sgd": {"batch_size": 550, "l2": 0.01},
-    "two blocks": {"batch_size": 256, "epochs": 10},
+    "two blocks": {"batch_size": 256, "epochs": 10, "input": "dense"},
     "momentum": {"batch_size": 550, "optimizer": "momentum"},
     "dense": {"batch_size": 550, "input": "dense", "dtype": "float64"},
     "three groups": {"batch_size": 800, "epochs": 10},
     "three groups, adam": {"batch_size": 800, "epochs": 10, "optimizer": "adam"},
 }
-
-
-@pytest.fixture
-def every_step_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teams, "WORK_PER_THREAD", 1)
-    monkeypatch.setattr(teams, "EXAMPLES_PER_THREAD", 1)
+# Of which a thread goes through the dense or the listed features of the first layer.
+RUNS_BY_KIND = {
+    "one block": {"batch_size": 100, "dropout": 0.2},
+    "three blocks": {"batch_size": 300, "l2": 0.01},
+    "batch norm": {"batch_size": 300, "batchnorm": "before"},
+    "groups": {"batch_size": 100, "batchnorm": "after", "batchnorm_group": 20},
+    "momentum": {"batch_size": 16, "optimizer": "momentum"},
+    "adam": {"batch_size": 200, "optimizer": "adam"},
+    "float64": {"batch_size": 100, "dtype": "float64", "hidden": (70,)},
+}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,32 @@ def test_groups_of_blocks_are_summed_to_the_same_bits(more_data, options):
     assert_same_bits(more_data, MOST_GROUPS, **options)
 
 
+@pytest.fixture
+def bytes_in_matrix_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a batch up to which kinds are divided are as many whatever the processor and the dtype."""
+    monkeypatch.setattr(layout, "BLOCKS_BY_GROUPS", layout.BLOCKS_BY_KINDS)
+
+
+@pytest.mark.usefixtures("every_step_is_divided", "bytes_in_matrix_registers")
+@pytest.mark.parametrize("options", RUNS_BY_KIND.values(), ids=RUNS_BY_KIND.keys())
+def test_kinds_of_features_are_divided_to_the_same_bits(more_data, options):
+    assert_same_bits(more_data, 5, **options)
+
+
+@pytest.mark.usefixtures("every_step_is_divided", "bytes_in_matrix_registers")
+@pytest.mark.parametrize("options", RUNS_BY_KIND.values(), ids=RUNS_BY_KIND.keys())
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_a_thread_has_one_kind_of_features(more_data, threads, options):
+    members = KernelEngine(more_data, TrainingConfig(**{"hidden": (20, 7), **options, "threads": threads})).members
+    dense = members[0].part.dense_threads
+    assert len(members) == threads
+    assert 1 <= dense < threads
+    for n, (part, inputs, share, _) in enumerate(members):
+        assert part.dense_threads == dense
+        assert inputs.rows[4] == RECORDS_BY_KIND
+        assert share.cuts_stride < 0 if n < dense else share.feature_end == share.feature_begin
+
+
 @pytest.mark.usefixtures("every_step_is_divided")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_that_diverges_leaves_nothing_behind(more_data, threads):
@@ -150,11 +180,11 @@ def test_after_a_fork(data):
     script = """
 import os, sys
 import numpy as np
-from fastfnn import teams
+from fastfnn import layout, teams
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.training import train
-teams.WORK_PER_THREAD = teams.EXAMPLES_PER_THREAD = 1
+teams.WORK_PER_THREAD = teams.EXAMPLES_PER_THREAD = teams.WORK_BY_KIND = teams.EXAMPLES_BY_KIND = 1
 X = np.arange(6000, dtype=np.uint8).reshape(200, 30)
 data = Dataset.from_arrays(X, np.arange(200) % 3, test=(X, np.arange(200) % 3))
 config = TrainingConfig(hidden=(8,), batch_size=50, epochs=2, threads=2)

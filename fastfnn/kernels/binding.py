@@ -164,7 +164,7 @@ def unbound(dtype: str) -> tuple[Inputs, Part, Targets]:
     none = Ranges(0, words)
     inputs = Inputs(words, words, words, words, words, words, words, np.empty(0, dtype), words)
     targets = Targets(np.empty(0, np.int32), np.empty(0), weighted=False)
-    return inputs, Part(0, 1, none, none, none, none, none, flags=words, give_way=0), targets
+    return inputs, Part(0, 1, none, none, none, none, none, flags=words, dense_threads=0, give_way=0), targets
 
 
 def _words(structure: Any) -> Any:

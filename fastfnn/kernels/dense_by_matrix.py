@@ -29,6 +29,8 @@ from fastfnn.kernels.simd import (
     SIDE,
     SQUARE,
     at,
+    clear_sums,
+    itemsize,
     leave_matrix_registers,
     load,
     load_converted,
@@ -42,7 +44,7 @@ from fastfnn.kernels.simd import (
     transpose,
     transpose_pairs,
 )
-from fastfnn.kernels.structures import EXAMPLES_TOGETHER, PARTS, TERMS_OF_SQUARES
+from fastfnn.kernels.structures import BYTES_PER_LINE, EXAMPLES_TOGETHER, PARTS, RECORDS_BY_KIND, TERMS_OF_SQUARES
 
 
 class Memory(NamedTuple):
@@ -125,7 +127,7 @@ def write_tiles(rows, examples, feature, term, x, tile, count, ahead, memory, of
 
 @kernel
 def forward_grid(rows, examples, feature, terms, weights, x, sums, tile, ahead, memory, written, grid, of_bytes, like):
-    """Adds products to the sums of one or two tiles and rows of squares.
+    """Adds products to the sums of one or two tiles and rows of squares, which begin with the first features.
 
     The squares of the tiles are written meanwhile, unless they are there: always one term ahead, since a register
     cannot be loaded before what was stored there has arrived in the cache.
@@ -133,7 +135,10 @@ def forward_grid(rows, examples, feature, terms, weights, x, sums, tile, ahead, 
     tiles = (examples.size + SIDE - 1) // SIDE
     count = 0 if written else len(grid[0])
     following = 0 if written else min(2, tiles - tile - count)
-    load_sums(sums.values, sums.at, sums.row_step, sums.column_step, sums.stride, grid)
+    if feature == 0:
+        clear_sums(grid)
+    else:
+        load_sums(sums.values, sums.at, sums.row_step, sums.column_step, sums.stride, grid)
     for term in range(terms):
         if term + 1 < terms:
             write_tiles(rows, examples, feature, term + 1, x, tile, count, ahead, memory, of_bytes, like)
@@ -145,7 +150,7 @@ def forward_grid(rows, examples, feature, terms, weights, x, sums, tile, ahead, 
 
 @kernel
 def forward(rows, examples, weights, z, ahead, starts, scratch, of_bytes, like):
-    """z += x @ weights for the tiles of at most `EXAMPLES_TOGETHER` examples, without scale or biases.
+    """z = x @ weights for the tiles of at most `EXAMPLES_TOGETHER` examples, without scale or biases.
 
     Lanes behind the last example get what it gets. The rows of the examples from the position `ahead` on are prefetched
     meanwhile.
@@ -205,10 +210,19 @@ def write_gradient(dz, begin, count, terms, unit, units, target, to, step, squar
 
 @inlined_kernel
 def prefetch_next(rows, examples, number, feature):
-    """Asks for what the next pass needs of the example that is a pass behind this one."""
-    if number + EXAMPLES_TOGETHER < examples.size:
-        example = at(examples.order, examples.first + number + EXAMPLES_TOGETHER)
-        prefetch(rows.values, row_start(rows, example) + feature)
+    """Asks for what is needed later of the same features, once for each cache line.
+
+    That is the example which comes a pass later. By kind, the rows of the batch have been read by this thread, and
+    those of the next one are asked for, of which the forward pass leaves every second one.
+    """
+    later = EXAMPLES_TOGETHER
+    if rows.records == RECORDS_BY_KIND:
+        later = examples.size
+        is_due = number % 2 == 1 and examples.first + number + later < examples.end
+    else:
+        is_due = number + later < examples.size
+    if is_due and feature * itemsize(rows.values) % BYTES_PER_LINE == 0:
+        prefetch(rows.values, row_start(rows, at(examples.order, examples.first + number + later)) + feature)
 
 
 @kernel

@@ -12,8 +12,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastfnn.kernels import dense_by_feature, dense_by_unit
-from fastfnn.kernels.compilation import kernel
-from fastfnn.kernels.rows import convert_dense, prefetch_first_lines, prefetch_row, row_start
+from fastfnn.kernels.compilation import inlined_kernel, kernel
+from fastfnn.kernels.rows import (
+    convert_dense,
+    prefetch_dense,
+    prefetch_entries,
+    prefetch_first_lines,
+    prefetch_row,
+    row_start,
+)
 from fastfnn.kernels.simd import (
     COLUMNS_TOGETHER,
     ROOMY,
@@ -27,7 +34,7 @@ from fastfnn.kernels.simd import (
     transpose,
     transpose_rows,
 )
-from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, TILES_TOGETHER, Outputs
+from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, RECORDS_BY_KIND, TILES_TOGETHER, Outputs
 
 UNITS_OF_TILES = 5  # whose sums for as many tiles stay in registers
 UNITS_OF_TILE = 20 if ROOMY else 5
@@ -60,15 +67,31 @@ def prefetch_part(rows, examples, position, feature, lanes):
     All at once, they would keep the rows of now waiting: of records some at a time, of a matrix, whose rows are long,
     a cache line of each. Records of bytes are so short that they come with the listed features.
     """
-    if rows.records and itemsize(rows.values) > 1:
+    part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
+    if rows.records == RECORDS_BY_KIND:
+        prefetch_every_second(rows, examples, position, part, parts, lanes)
+    elif rows.records and itemsize(rows.values) > 1:
         if feature == 0:
             prefetch_first_lines(rows, examples.order, position, examples.end, 1)
-        part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
         for i in range(part * lanes // parts, (part + 1) * lanes // parts):
             prefetch_row(rows, examples.order, position + i, examples.end)
     if not rows.records and feature * itemsize(rows.values) % BYTES_PER_LINE == 0:
         for i in range(position, min(position + lanes, examples.end)):
             prefetch(rows.values, row_start(rows, at(examples.order, i)) + feature)
+
+
+@inlined_kernel
+def prefetch_every_second(rows, examples, position, part, parts, lanes):
+    """Asks for every second one of so many rows, a few for each part of the features but the first: those read by kind.
+
+    The update asks for the others. All in either would keep it waiting.
+    """
+    if part == 0:
+        prefetch_entries(rows, examples.order, position, min(position + lanes, examples.end), 1)
+        return
+    for i in range((part - 1) * lanes // (parts - 1), part * lanes // (parts - 1)):
+        if i % 2 == 0:
+            prefetch_dense(rows, examples.order, position + i, examples.end)
 
 
 @kernel
@@ -102,14 +125,16 @@ class Product(NamedTuple):
     step: int  # from the weight of a feature to that of the next one
     vector_step: int  # from one vector of features to the next
     unit_step: int
+    begins: bool  # whether these are the first features, else their products are added to those of the ones before
 
 
 @kernel
 def multiply_grid(product, unit, z, grid):
-    """Adds a product to z, for as many tiles, and units from this one on, as the grid has."""
+    """Writes a product to z, or adds it, for as many tiles, and units from this one on, as the grid has."""
     lanes, x_at = len(grid[0][0]), 0
     z_at, vector_at = z.at + unit * lanes, product.weights_at + unit * product.unit_step
-    grid = load_grid(z.values, z_at, z.stride, lanes, grid)
+    if not product.begins:
+        grid = load_grid(z.values, z_at, z.stride, lanes, grid)
     for _ in range(0, product.features, lanes):
         weights_at = vector_at
         for _ in range(lanes):
@@ -122,7 +147,7 @@ def multiply_grid(product, unit, z, grid):
 
 @kernel
 def multiply(product, z, grids):
-    """Adds a product to z for all units, in grids of many, of few and of one."""
+    """Writes a product to z, or adds it, for all units, in grids of many, of few and of one."""
     many, few, one = grids
     unit = 0
     while unit < product.units:
@@ -158,14 +183,23 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
                 prefetch_part(rows, examples, ahead + tile * lanes, feature, lanes)
         at_first = weights.at + first // lanes * vector_step
         product = Product(
-            scratch, x_tile, last - first, weights.values, at_first, weights.units, step, vector_step, unit_step
+            scratch,
+            x_tile,
+            last - first,
+            weights.values,
+            at_first,
+            weights.units,
+            step,
+            vector_step,
+            unit_step,
+            first == 0,
         )
         multiply(product, of_tiles, grids)
 
 
 @kernel
 def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like):
-    """z += x @ weights for some tiles, without scale or biases.
+    """z = x @ weights for some tiles, without scale or biases.
 
     Lanes behind the last example get what it gets. The rows of the examples from the position `ahead` on are prefetched
     meanwhile.

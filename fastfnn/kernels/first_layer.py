@@ -9,7 +9,7 @@ from fastfnn.kernels.lazy_momentum import is_pending
 from fastfnn.kernels.optimizers import scale
 from fastfnn.kernels.rows import MANY_EXAMPLES, ROWS_AHEAD
 from fastfnn.kernels.simd import address, call_kernel, fma, load, splat, store, transpose
-from fastfnn.kernels.structures import EXAMPLES_TOGETHER
+from fastfnn.kernels.structures import EXAMPLES_TOGETHER, RECORDS_BY_KIND
 
 
 @inlined_kernel
@@ -25,7 +25,14 @@ def turns(inputs, layout):
 
     They arrive while there is something else to do. Without dense features, they are asked for as late as they may be.
     """
-    return 2 if layout.first_layer_by_blocks and inputs.update[0] != 0 and inputs.dense_forward[0] != 0 else 1
+    both = inputs.dense_forward[0] != 0 and not is_by_kind(inputs)
+    return 2 if layout.first_layer_by_blocks and inputs.update[0] != 0 and both else 1
+
+
+@inlined_kernel
+def is_by_kind(inputs):
+    """Whether the thread goes through the dense features or the listed ones, not both, of a whole batch at a time."""
+    return inputs.rows[4] == RECORDS_BY_KIND
 
 
 @inlined_kernel
@@ -48,93 +55,95 @@ def listed_products(inputs, given, weights, rows, rows_at, distance, layout):
 
 
 @inlined_kernel
-def listed_products_by_bands(inputs, order, end, position, count, layout, buffers, first_row):
-    """The products of the listed features for so many examples of a batch, whose first one's are row `first_row`.
-
-    They are where the gradients of the outputs will be as rows.
-    """
-    if is_by_bands(inputs) and count > 0:
-        given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
-        weights, rows = address(buffers.parameters), address(buffers.workspace)
-        listed_products(inputs, given, weights, rows, rows_at, ROWS_AHEAD, layout)
-
-
-@inlined_kernel
 def row_at(layout, row):
     """Where a row of the gradient of the outputs is."""
     return layout.rows[1] + row * layout.row_widths[1]
 
 
 @inlined_kernel
-def listed_rows(inputs, order, end, position, count, distance, layout, buffers, first_row, like):
-    """Rows of scratch memory are the products of the listed features for the examples of a tile."""
-    width, lanes = layout.row_widths[1], len(like)
-    if is_by_bands(inputs):
-        rows_at = row_at(layout, first_row)
-        for i in range(0, count * width, lanes):
-            store(load(buffers.workspace, rows_at + i, like), buffers.scratch, i)
-        return
-    given, lazy, rows = rows_and_examples(inputs, order, end, position, count), buffers.lazy, address(buffers.scratch)
-    listed_products(inputs, given, address(buffers.parameters), rows, 0, distance, layout)
-    if is_pending(lazy):
-        more_at = lanes * width
-        listed_products(inputs, given, address(buffers.first_moment), rows, more_at, 0, layout)
-        for i in range(0, count * width, lanes):
-            more = load(buffers.scratch, more_at + i, like) * splat(lazy[1], like)
-            store(fma(splat(lazy[0], like), load(buffers.scratch, i, like), more), buffers.scratch, i)
+def listed_outputs(inputs, order, end, position, count, distance, layout, buffers, first_row, like):
+    """Rows of the workspace, from row `first_row` of a batch on, are the products of the listed features.
 
-
-@inlined_kernel
-def listed_outputs(inputs, order, end, position, count, distance, layout, buffers, first_row, z_at, like):
-    """One tile: z (units, V) in the workspace is the products of the listed features, or zeros where there are none.
-
-    Rows that come so many examples later are prefetched.
+    They are where the gradient of the outputs will be. Rows that come so many examples later are prefetched.
     """
-    width, lanes = layout.row_widths[1], len(like)
-    if inputs.forward[0] == 0:
-        for unit in range(width):
-            store(like, buffers.workspace, z_at + unit * lanes)
-        return
-    listed_rows(inputs, order, end, position, count, distance, layout, buffers, first_row, like)
-    for i in range(count * width, lanes * width, lanes):  # lanes without an example stay finite
-        store(like, buffers.scratch, i)
-    for unit in range(0, width, lanes):
-        transpose(buffers.scratch, unit, width, lanes, buffers.workspace, z_at + unit * lanes, lanes, like)
-    for unit in range(layout.units[1], width):  # units that fill the last vector up stay 0
-        store(like, buffers.workspace, z_at + unit * lanes)
+    if inputs.forward[0] != 0:
+        given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
+        weights, rows = address(buffers.parameters), address(buffers.workspace)
+        listed_products(inputs, given, weights, rows, rows_at, distance, layout)
+        if is_pending(buffers.lazy):
+            add_velocities(inputs, order, end, position, count, layout, buffers, rows_at, like)
 
 
 @inlined_kernel
-def add_dense_outputs(inputs, order, end, position, count, ahead, layout, buffers, z_at, z_tile):
-    """z += the products of the dense features, for a few tiles; the rows at `ahead` come next."""
-    given = rows_and_examples(inputs, order, end, position, count)
-    of_weights = (address(buffers.parameters), layout.dense_weights, layout.dense_stride, layout.units[1])
-    outputs = (address(buffers.workspace), z_at, z_tile)
-    memory = (address(inputs.scratch), address(inputs.starts))
-    call_kernel(inputs.dense_forward[0], (*given, *of_weights, *outputs, ahead, *memory))
+def listed_outputs_by_bands(inputs, order, end, position, count, layout, buffers, first_row, like):
+    """`listed_outputs` for all of a thread's examples of a batch, where they are multiplied before its blocks."""
+    if is_by_bands(inputs) and not is_by_kind(inputs) and count > 0:
+        listed_outputs(inputs, order, end, position, count, ROWS_AHEAD, layout, buffers, first_row, like)
+
+
+@inlined_kernel
+def add_velocities(inputs, order, end, position, count, layout, buffers, rows_at, like):
+    """Rows of products with the weights as stored become those with what they are, where momentum is lazy."""
+    lazy, width, lanes = buffers.lazy, layout.row_widths[1], len(like)
+    for begin in range(0, count, lanes):
+        size, at = min(lanes, count - begin), rows_at + begin * width
+        given = rows_and_examples(inputs, order, end, position + begin, size)
+        listed_products(inputs, given, address(buffers.first_moment), address(buffers.scratch), 0, 0, layout)
+        for i in range(0, size * width, lanes):
+            more = load(buffers.scratch, i, like) * splat(lazy[1], like)
+            store(fma(splat(lazy[0], like), load(buffers.workspace, at + i, like), more), buffers.workspace, at + i)
+
+
+@inlined_kernel
+def dense_outputs(inputs, order, end, position, count, ahead, layout, buffers, z_at, z_tile, like):
+    """z (units, V), in tiles of the workspace, is the products of the dense features; the rows at `ahead` come next."""
+    if inputs.dense_forward[0] != 0:
+        of_weights = (address(buffers.parameters), layout.dense_weights, layout.dense_stride, layout.units[1])
+        memory = (address(inputs.scratch), address(inputs.starts))
+        for begin in range(0, count, EXAMPLES_TOGETHER):
+            given = rows_and_examples(inputs, order, end, position + begin, min(EXAMPLES_TOGETHER, count - begin))
+            outputs = (address(buffers.workspace), z_at + begin // len(like) * z_tile, z_tile)
+            call_kernel(inputs.dense_forward[0], (*given, *of_weights, *outputs, ahead + begin, *memory))
+
+
+@inlined_kernel
+def add_outputs(inputs, count, layout, buffers, row, z_at, scale, like):
+    """One tile: z becomes scale * (products of the dense features + those of the listed ones) + biases."""
+    width, lanes = layout.row_widths[1], len(like)
+    has_dense, has_listed = inputs.dense_forward[0] != 0, inputs.forward[0] != 0
+    if has_listed:
+        for unit in range(0, width, lanes):
+            rows_at, to = row_at(layout, row) + unit, unit * lanes
+            transpose(buffers.workspace, rows_at, width, count, buffers.scratch, to, lanes, like)
+    for unit in range(layout.units[1]):
+        at, bias, z = z_at + unit * lanes, splat(buffers.parameters[layout.biases[0] + unit], like), like
+        if has_dense:
+            z = load(buffers.workspace, at, like)
+        if has_listed:
+            z = z + load(buffers.scratch, unit * lanes, like)
+        store(fma(scale, z, bias), buffers.workspace, at)
 
 
 @inlined_kernel
 def forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, first_row, z_at, z_tile, like):
     """The tiles of a block: z (units, V) in the workspace from the rows of order[position : position + count].
 
-    A few tiles at a time, whose rows stay near. The examples from the position `ahead` on come after the block, whose
-    first one is number `first_row` of a batch.
+    A few tiles at a time, whose rows stay near. The products of listed and of dense features are sums of their own,
+    which are there already where threads divide these kinds. The examples from the position `ahead` on come after the
+    block, whose first one is number `first_row` of a batch.
     """
     lanes, scale = len(like), splat(feature_scale, like)
     for begin in range(0, count, EXAMPLES_TOGETHER):
-        at, first, n = z_at + begin // lanes * z_tile, position + begin, min(EXAMPLES_TOGETHER, count - begin)
+        at, first, row = z_at + begin // lanes * z_tile, position + begin, first_row + begin
+        n = min(EXAMPLES_TOGETHER, count - begin)
         coming = first + n if begin + n < count else ahead
         distance = coming - first if inputs.dense_forward[0] != 0 else ROWS_AHEAD
+        if not is_by_kind(inputs):
+            if not is_by_bands(inputs):
+                listed_outputs(inputs, order, end, first, n, distance, layout, buffers, row, like)
+            dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile, like)
         for i in range(0, n, lanes):
-            tile_at, size, row = at + i // lanes * z_tile, min(lanes, n - i), first_row + begin + i
-            listed_outputs(inputs, order, end, first + i, size, distance, layout, buffers, row, tile_at, like)
-        if inputs.dense_forward[0] != 0:
-            add_dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile)
-    for tile_at in range(z_at, z_at + (count + lanes - 1) // lanes * z_tile, z_tile):
-        for unit in range(layout.units[1]):
-            at, bias = tile_at + unit * lanes, splat(buffers.parameters[layout.biases[0] + unit], like)
-            store(fma(scale, load(buffers.workspace, at, like), bias), buffers.workspace, at)
+            add_outputs(inputs, min(lanes, n - i), layout, buffers, row + i, at + i // lanes * z_tile, scale, like)
 
 
 @inlined_kernel

@@ -78,8 +78,15 @@ def load_sums(factor, values, at):
 
 
 @inlined_kernel
-def store_sums(factor, values, at, memory, like):
-    """Stores them; those of parts are added up first."""
+def clear_sums():
+    """Begins with zeros."""
+    clear_register(0)
+    clear_register(2)
+
+
+@inlined_kernel
+def store_sums(factor, values, at, begins, memory, like):
+    """Stores them; those of parts are added up first, and to what is there unless the sums begin here."""
     store_register(0, values, at, SIDE)
     if not factor.together:
         store_register(2, values, at + SQUARE, SIDE)
@@ -90,7 +97,9 @@ def store_sums(factor, values, at, memory, like):
             sums = load(memory.values, memory.spare + i, like)
             for part in range(step, PARTS * step, step):
                 sums = sums + load(memory.values, memory.spare + i + part, like)
-            store(load(values, at + SQUARE + i, like) + sums, values, at + SQUARE + i)
+            if not begins:
+                sums = sums + load(values, at + SQUARE + i, like)
+            store(sums, values, at + SQUARE + i)
 
 
 @inlined_kernel
@@ -168,12 +177,15 @@ def forward(rows, examples, weights, z, ahead, starts, scratch, of_bytes, like):
             n, to = min(SIDE, weights.units - unit), factor.at + unit * PARTS * SIDE
             write_weights(weights, blocks, feature, terms, unit, n, scratch, to, factor.step, n * SIDE, parts, like)
         for tile in range(tiles):
-            load_sums(factor, z.values, z.at + tile * z.stride)
+            if feature == 0:
+                clear_sums()
+            else:
+                load_sums(factor, z.values, z.at + tile * z.stride)
             for term in range(terms):
                 number = tile * terms + term
                 write_tile(rows, examples, feature, terms, number + 1, ahead, memory, parts, of_bytes, like)
                 add_term(factor, term, scratch, ring_at(number, parts), parts)
-            store_sums(factor, z.values, z.at + tile * z.stride, memory, like)
+            store_sums(factor, z.values, z.at + tile * z.stride, feature == 0, memory, like)
     leave_matrix_registers()
 
 
@@ -213,5 +225,5 @@ def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
                 number = block * terms + term
                 write_block(rows, examples, share, begin, terms, number + 1, memory, parts, of_bytes, like)
                 add_term(factor, term, scratch, ring_at(number, parts), parts)
-            store_sums(factor, weights.values, w_at, memory, like)
+            store_sums(factor, weights.values, w_at, False, memory, like)
     leave_matrix_registers()

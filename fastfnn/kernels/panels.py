@@ -12,6 +12,7 @@ import numpy as np
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.rows import ROWS_AT_ONCE, listed_values, prefetch_first_lines, prefetch_listed, prefetch_row
 from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, splat, splat_lane, store
+from fastfnn.kernels.structures import RECORDS_BY_KIND
 
 
 @kernel
@@ -59,7 +60,7 @@ def sum_products(rows, start, columns_at, count, panel, main, tail, wide, four):
 @inlined_kernel
 def asks(rows):
     """Whether the rows of the next block are prefetched here; those of floats are by the dense features, if any."""
-    return rows.dense == 0 or itemsize(rows.values) == 1
+    return rows.dense == 0 or rows.records == RECORDS_BY_KIND or itemsize(rows.values) == 1
 
 
 @inlined_kernel

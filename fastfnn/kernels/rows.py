@@ -6,7 +6,7 @@ import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, prefetch_near, store
-from fastfnn.kernels.structures import BYTES_PER_LINE
+from fastfnn.kernels.structures import BYTES_PER_LINE, RECORDS_BY_KIND
 
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
@@ -43,25 +43,49 @@ def prefetch_first_lines(rows, order, position, end, every):
     for such a page before the page tables have been read. They are read for several rows at the same time.
     """
     if rows.records:
-        for coming in range(position + ROWS_AHEAD, min(position + ROWS_AHEAD + ROWS_AT_ONCE, end), every):
-            prefetch(rows.entries, 2 * at(order, coming))
+        prefetch_entries(rows, order, position + ROWS_AHEAD, min(position + ROWS_AHEAD + ROWS_AT_ONCE, end), every)
+    skipped = rows.dense if rows.records == RECORDS_BY_KIND else 0
     for coming in range(position, min(position + ROWS_AT_ONCE, end), every):
-        prefetch(rows.values, row_start(rows, at(order, coming)))
+        prefetch(rows.values, row_start(rows, at(order, coming)) + skipped)
+
+
+@inlined_kernel
+def prefetch_entries(rows, order, position, behind, every):
+    """Asks where records begin that come soon."""
+    for coming in range(position, behind, every):
+        prefetch(rows.entries, 2 * at(order, coming))
+
+
+@inlined_kernel
+def prefetch_lines(rows, start, length):
+    """Asks for so many values of a row, and what follows."""
+    line, last = BYTES_PER_LINE // itemsize(rows.values), start + length - 1
+    for first in range(start, start + length, LINES_TOGETHER * line):
+        for k in range(first, first + LINES_TOGETHER * line, line):
+            prefetch(rows.values, min(k, last))
 
 
 @inlined_kernel
 def prefetch_row(rows, order, position, end):
-    """Asks for the row at a position that comes soon."""
+    """Asks for the row at a position that comes soon, but for dense values that another thread reads."""
     if position < end:
         example = at(order, position)
         start, length = row_start(rows, example), rows.dense
         if rows.records:
             count = row_count(rows, example)
-            length += count + count * itemsize(rows.columns) // itemsize(rows.values)
-        line, last = BYTES_PER_LINE // itemsize(rows.values), start + length - 1
-        for first in range(start, start + length, LINES_TOGETHER * line):
-            for k in range(first, first + LINES_TOGETHER * line, line):
-                prefetch(rows.values, min(k, last))
+            listed = count + count * itemsize(rows.columns) // itemsize(rows.values)
+            if rows.records == RECORDS_BY_KIND:
+                start, length = start + length, listed
+            else:
+                length += listed
+        prefetch_lines(rows, start, length)
+
+
+@inlined_kernel
+def prefetch_dense(rows, order, position, end):
+    """Asks for the dense values of the row at a position that comes soon."""
+    if position < end:
+        prefetch_lines(rows, row_start(rows, at(order, position)), rows.dense)
 
 
 @inlined_kernel

@@ -7,6 +7,7 @@ import math
 from fastfnn.kernels import first_layer, passes, updates
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.passes import Block
+from fastfnn.kernels.rows import ROWS_AHEAD
 from fastfnn.kernels.simd import address, by_pointers, call_kernel, zeros
 from fastfnn.kernels.structures import BATCHNORM_OFF, EVALUATION_BLOCK, SGD
 from fastfnn.kernels.subnormals import flush_subnormals, restore_subnormals
@@ -23,9 +24,18 @@ def tiles_of_batch(count, layout, like):
 
 
 @inlined_kernel
-def own(part, count):
-    """Which of so many blocks or tiles are a thread's part: the first one, and the one behind the last."""
-    return part.thread * count // part.threads, (part.thread + 1) * count // part.threads
+def own(thread, threads, count):
+    """Which of so many things are a thread's: the first one, and the one behind the last."""
+    return thread * count // threads, (thread + 1) * count // threads
+
+
+@inlined_kernel
+def own_tiles(block, thread, threads, like):
+    """The tiles of a block that are a thread's, as a block."""
+    begin, behind = own(thread, threads, passes.tiles_of(block, like))
+    skipped = begin * len(like)
+    n = min(behind * len(like), block.size) - skipped
+    return Block(block.order, block.end, block.position + skipped, n, block.tile + begin)
 
 
 @inlined_kernel
@@ -34,15 +44,38 @@ def first_outputs_of_blocks(part, inputs, order, end, position, count, layout, b
     tile = 0
     for first in range(0, count, layout.block):
         whole = Block(order, end, position + first, min(layout.block, count - first), tile)
-        begin, behind = own(part, passes.tiles_of(whole, like))
-        skipped = begin * len(like)
-        n = min(behind * len(like), whole.size) - skipped
-        if n > 0:
-            block, row = Block(order, end, whole.position + skipped, n, tile + begin), first + skipped
-            ahead = block.position + whole.size
-            first_layer.listed_products_by_bands(inputs, order, end, block.position, n, layout, buffers, row)
+        block = own_tiles(whole, part.thread, part.threads, like)
+        if block.size > 0:
+            row, ahead = block.position - position, block.position + whole.size
+            first_layer.listed_outputs_by_bands(
+                inputs, order, end, block.position, block.size, layout, buffers, row, like
+            )
             passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, row, like)
         tile += passes.tiles_of(whole, like)
+
+
+@inlined_kernel
+def products_by_kind(part, inputs, order, end, position, count, layout, buffers, settings, like):
+    """The products of the first layer for a batch: of the dense features by some threads, of the listed by the others.
+
+    Weights stay with the thread that updates them, and so do rows; only outputs and their gradients are exchanged.
+    """
+    if part.thread < part.dense_threads:
+        tile = 0
+        for first in range(0, count, layout.block):
+            whole = Block(order, end, position + first, min(layout.block, count - first), tile)
+            block = own_tiles(whole, part.thread, part.dense_threads, like)
+            ahead, z_at = block.position + count, passes.outputs_at(layout, settings, 1, block.tile, like)
+            size = passes.tile_size(layout, 1, like)
+            first_layer.dense_outputs(
+                inputs, order, end, block.position, block.size, ahead, layout, buffers, z_at, size, like
+            )
+            tile += passes.tiles_of(whole, like)
+    else:
+        row, behind = own(part.thread - part.dense_threads, part.threads - part.dense_threads, count)
+        first_layer.listed_outputs(
+            inputs, order, end, position + row, behind - row, ROWS_AHEAD, layout, buffers, row, like
+        )
 
 
 @inlined_kernel
@@ -68,13 +101,17 @@ def gradients_of_outputs(
 
     The gradient of the first layer's outputs is multiplied by `factor`.
 
-    Threads divide the groups of blocks of the batch. With batch norm they divide the first layer's outputs only, and
-    the rest, which depends on all examples of a block, is left to one.
+    Threads divide the groups of blocks of the batch, and the first layer's products either likewise or by kind. With
+    batch norm they divide the first layer's outputs only, and the rest, which depends on all examples of a block, is
+    left to one.
     """
     blocks, groups = updates.blocks_of(count, layout), updates.groups_of(count, layout)
-    first_group, behind = own(part, groups)
+    first_group, behind = own(part.thread, part.threads, groups)
     first_of_batch, last = first_group * blocks // groups * layout.block, behind * blocks // groups - 1
     normalised = settings.batchnorm != BATCHNORM_OFF
+    if part.dense_threads > 0:
+        products_by_kind(part, inputs, order, end, position, count, layout, buffers, settings, like)
+        wait_for_all(part)
     if normalised:
         first_outputs_of_blocks(
             part, inputs, order, end, position, count, layout, buffers, settings, feature_scale, like
@@ -83,7 +120,7 @@ def gradients_of_outputs(
         first_group, behind = 0, groups if part.thread == 0 else 0
     else:
         begin, n = position + first_of_batch, min((last + 1) * layout.block, count) - first_of_batch
-        first_layer.listed_products_by_bands(inputs, order, end, begin, n, layout, buffers, first_of_batch)
+        first_layer.listed_outputs_by_bands(inputs, order, end, begin, n, layout, buffers, first_of_batch, like)
     for group in range(first_group, behind):
         updates.begin_group(part, group, layout, buffers, like)
         for number in range(group * blocks // groups, (group + 1) * blocks // groups):

@@ -21,6 +21,7 @@ Integers = NDArray[np.int64]
 Reals = NDArray[Any]  # of the network's dtype
 
 RELU, IDENTITY, LOGISTIC, TANH = range(4)
+RECORDS, RECORDS_BY_KIND = 1, 2
 BATCHNORM_OFF, BATCHNORM_BEFORE, BATCHNORM_AFTER = range(3)
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 
@@ -56,7 +57,7 @@ class Rows(NamedTuple):
     columns: NDArray[Any]  # the records as uint16 or uint32
     values: NDArray[Any]  # the records, or the matrix, as uint8, float32 or float64
     dense: int
-    records: int  # 0 or 1
+    records: int  # 0 or RECORDS, or RECORDS_BY_KIND for a thread that reads dense or listed values, not both
 
 
 class Share(NamedTuple):
@@ -99,6 +100,7 @@ class Part(NamedTuple):
     others: Ranges  # of biases and batch norm, and of later weights of layers together: all of them, for one thread
     rows: Ranges  # of the rows of later weights: layer, first row, last row
     flags: Integers  # arrivals of each thread at the barrier, and whether the team is dissolved; see `team`
+    dense_threads: int  # of the team: they go through the dense features, the others through the listed ones; or 0
     give_way: Any  # address of a function that offers the core to other threads; 0 where there is none
 
 
@@ -209,6 +211,7 @@ class Layout(NamedTuple):
     layers_together: bool  # whether a block goes through all layers behind the first in one call: see `narrow_layers`
     block: int  # examples of every block of a batch but the last one
     first_layer_by_blocks: bool  # whether its gradient is summed a block at a time, while its rows are near
+    first_layer_by_kinds: bool  # whether threads divide its dense and its listed features, and not the examples
     first_layer_by_groups: bool  # whether its gradient is summed beside the weights, for each group of blocks apart
     first_layer_size: int  # elements of its weights, which come first of all parameters
 

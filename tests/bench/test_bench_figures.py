@@ -7,8 +7,8 @@ from figures import INPUTS, concurrent_ratios, density_figure, scaling_figures, 
 from page import break_even, machine_section, scaling_section
 
 THREADS = [
-    {"axis": "threads", "threads": 1, "batch_size": 16, "epoch_seconds": [0.4, 0.5]},
-    {"axis": "threads", "threads": 2, "batch_size": 16, "epoch_seconds": [0.25, 0.2]},
+    {"axis": "threads", "threads": 1, "used_threads": 1, "batch_size": 16, "epoch_seconds": [0.4, 0.5]},
+    {"axis": "threads", "threads": 2, "used_threads": 2, "batch_size": 16, "epoch_seconds": [0.25, 0.2]},
     {"axis": "threads", "threads": 3, "refused": "at most 2"},
 ]
 CONCURRENT = [
@@ -31,9 +31,11 @@ def test_cores_have_a_panel_for_what_was_tried_with_several(measured: list[dict[
 
 
 def test_the_table_of_threads_compares_them_with_one() -> None:
-    lines = scaling_section({"measurements": THREADS}, ()).splitlines()
+    few = [{**each, "batch_size": 8, "used_threads": 1} for each in THREADS[:2]]
+    lines = scaling_section({"measurements": THREADS + few}, ()).splitlines()
     assert "| batch size | one thread, ms | 2 threads, ms | times as fast | of medians |" in lines
     assert "| 16 | 400.0 (450.0) | 200.0 (225.0) | 2.00 | 2.00 |" in lines
+    assert "| 8 | 400.0 (450.0) | 200.0 (225.0) on 1 | 2.00 | 2.00 |" in lines
     assert "Refused by this version: 3 threads." in lines
 
 

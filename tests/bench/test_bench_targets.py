@@ -18,10 +18,15 @@ BREAKDOWN = {
 }
 
 
+def threads_of(threads: int, batch_size: int, seconds: list[float]) -> dict[str, Any]:
+    of_run = {"threads": threads, "used_threads": threads, "by_kinds": True, "batch_size": batch_size, "steps": 100}
+    return {"axis": "threads", **of_run, "epoch_seconds": seconds}
+
+
 def scaling(**changes: Any) -> dict[str, Any]:
     """Two runs at once, two threads, and rows by the thousand, with times that meet every target."""
     row = {"axis": "rows", "reading_seconds": [0.001], "peak_private_bytes": 150e6}
-    facts = {"concurrent": 1.9, "threads": 0.7, "rows": 0.11, **changes}
+    facts = {"concurrent": 1.9, "threads": 0.7, "few": 0.9, "rows": 0.11, **changes}
     return {
         "measurements": [
             {"axis": "concurrent", "work": "training", "batch_size": 16, "runs": 1, "throughput_ratio": 1.0},
@@ -31,10 +36,16 @@ def scaling(**changes: Any) -> dict[str, Any]:
                 "throughput_ratio": facts["concurrent"],
             },
             {"axis": "concurrent", "work": "reading", "batch_size": None, "runs": 2, "throughput_ratio": 1.7},
-            {"axis": "threads", "threads": 1, "batch_size": 16, "steps": 1600, "epoch_seconds": [1.0, 2.0]},
-            {"axis": "threads", "threads": 2, "batch_size": 16, "steps": 1600, "epoch_seconds": [1.01, 1.02]},
-            {"axis": "threads", "threads": 1, "batch_size": 256, "steps": 100, "epoch_seconds": [1.0]},
-            {"axis": "threads", "threads": 2, "batch_size": 256, "steps": 100, "epoch_seconds": [facts["threads"]]},
+            {**threads_of(1, 16, [1.0, 2.0]), "used_threads": 1},
+            {**threads_of(2, 16, [1.5, 2.5]), "used_threads": 1},
+            threads_of(1, 64, [1.0, 2.0]),
+            threads_of(2, 64, [facts["few"], 2.0]),
+            threads_of(1, 128, [1.0]),
+            threads_of(2, 128, [0.8]),
+            threads_of(1, 256, [1.0]),
+            threads_of(2, 256, [facts["threads"]]),
+            {**threads_of(1, 512, [1.0]), "by_kinds": False},
+            {**threads_of(2, 512, [0.6]), "by_kinds": False},
             {"axis": "threads", "threads": 3, "refused": "this version"},
             {
                 **{"axis": "threads", "exchanged_bytes": 62_000},
@@ -138,6 +149,7 @@ def test_rows_of_floats_are_compared_with_products_too() -> None:
         ({}, None),
         ({"concurrent": 1.84}, "two runs side by side"),
         ({"threads": 0.8}, "two threads, from 256 on"),
+        ({"few": 1.1}, "two threads below, where both are used"),
         ({"rows": 0.12}, "a row's time with 10,000 rows, by that with 1,000"),
     ],
 )
@@ -150,11 +162,12 @@ def test_cores_and_rows(changes: dict[str, float], missed: str | None) -> None:
             "A row takes 10000 ns of 1,000, of which reading it, and nothing else, takes 1000; "
             "12000 ns of 10,000, of which reading it, and nothing else, takes 2000.",
         )
-    if missed and missed.startswith("two threads"):
+    assert found["two threads below, where both are used"].found.startswith("64: ")  # at 16 one thread does it
+    if missed and missed.startswith("two threads, from"):
         (limit,) = found[missed].limits
         assert limit.startswith("Two threads that each change half of 62 kB, as many as the first layer's weights have")
         assert "take 1250.0 us more than if each reads its own" in limit
-        assert limit.endswith("two would be 256: 1.33x as fast.")  # 1 s, by a half of it and twice 0.125 s
+        assert limit.endswith("two would be 512: 1.33x as fast.")  # 1 s, by a half of it and twice 0.125 s
 
 
 @pytest.mark.parametrize(("cost", "met"), [(0.604, True), (0.61, False)])

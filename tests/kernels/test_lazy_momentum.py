@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from runs import assert_close_tensors, do_steps
 
-from fastfnn import teams
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
@@ -111,12 +110,9 @@ def test_velocities_change_where_weights_rest(data: Dataset) -> None:
     assert_same_numbers(data, config_of(l2=0.1), rates_of=resting)
 
 
+@pytest.mark.usefixtures("every_step_is_divided")
 @pytest.mark.parametrize("options", [{"batch_size": 16}, {"batch_size": 16, "input": "sparse"}], ids=str)
-def test_any_number_of_threads_gives_the_same_bits(
-    data: Dataset, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(teams, "WORK_PER_THREAD", 1)
-    monkeypatch.setattr(teams, "EXAMPLES_PER_THREAD", 1)
+def test_any_number_of_threads_gives_the_same_bits(data: Dataset, options: dict[str, Any]) -> None:
     found = []
     for threads in (1, 2, 3):
         config = config_of(dtype="float32", threads=threads, **options)

@@ -248,6 +248,25 @@ def clear_register(typing_context: Any, number: Any) -> Any:
     return types.void(number), codegen
 
 
+def _clear_sums_twin(grid: Any) -> None:
+    for _, _, number in _numbers(grid):
+        _clear_register_twin(number)
+
+
+@operation(_clear_sums_twin)
+def clear_sums(typing_context: Any, grid: Any) -> Any:
+    """Fills the sums of a grid with zeros."""
+    rows, columns = _shape(grid)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        for i in range(rows):
+            for j in range(columns):
+                call_intrinsic(builder, "llvm.x86.tilezero", ir.VoidType(), [INT8(FIRST_SUMS + 2 * i + j)])
+        return context.get_dummy_value()
+
+    return types.void(grid), codegen
+
+
 def _add_product_twin(sums: int, x: int, y: int) -> None:
     (low, high), (y_low, y_high) = _halves(_state[x]), _halves(_state[y])
     _state[sums] = (_state[sums] + low @ y_low + high @ y_high).astype(np.float32)
