@@ -18,7 +18,7 @@ FASTEST = "**fastest other / fastfnn**"
 OTHERS = {
     "784-64-32-10": "784-64-32-10 on MNIST",
     "784-128-10": "784-128-10 on MNIST",
-    "784-512-512-10 (with two threads 2.3 at 1024)": "784-512-512-10 on MNIST",
+    "784-512-512-10 (with two threads 2.4 at 1024)": "784-512-512-10 on MNIST",
     "784-20-7-5-10, rows of floats for all": "784-20-7-5-10 on MNIST, float rows for all",
     "20,000 columns, 0.5 % not zero, 64 units": "20,000 columns, 0.5 % not zero",
 }
