@@ -258,6 +258,16 @@ def test_as_many_threads_as_pay(first_units, threads, batch_size, multiplied, us
     assert threads_that_pay(threads, layout, batch_size, multiplied) == used
 
 
+@pytest.mark.parametrize(
+    ("threads", "batch_size", "used"), [(2, 16, 1), (2, 63, 1), (2, 64, 2), (1, 64, 1), (9, 128, 4), (9, 32, 1)]
+)
+def test_as_many_threads_as_pay_by_kind(threads, batch_size, used):
+    options = {"batchnorm": False, "dtype": "float32", "density": (256 + 22) / 784}
+    layout, _, _ = make_layout((784, 20, 10), 256, block=128, batch_size=batch_size, **options)
+    assert layout.first_layer_by_kinds
+    assert threads_that_pay(threads, layout, batch_size, 256 + 22) == used
+
+
 @pytest.mark.parametrize(("density", "threads", "by_groups"), [(0.02, 1, False), (0.5, 2, True)])
 def test_rows_with_few_values_are_not_divided(density, threads, by_groups):
     """Going over all weights, and exchanging them, would take longer than what there is to multiply."""

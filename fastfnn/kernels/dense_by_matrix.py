@@ -46,6 +46,8 @@ from fastfnn.kernels.simd import (
 )
 from fastfnn.kernels.structures import BYTES_PER_LINE, EXAMPLES_TOGETHER, PARTS, RECORDS_BY_KIND, TERMS_OF_SQUARES
 
+GRADIENTS_AHEAD = 16  # rows of them that are asked for with some features: all of a pass with the first of many
+
 
 class Memory(NamedTuple):
     """Scratch memory."""
@@ -225,6 +227,16 @@ def prefetch_next(rows, examples, number, feature):
         prefetch(rows.values, row_start(rows, at(examples.order, examples.first + number + later)) + feature)
 
 
+@inlined_kernel
+def prefetch_gradients(rows, examples, begin, number, dz, units):
+    """By kind, asks for a few rows of the gradient of the next pass, of which other threads have written some."""
+    if rows.records == RECORDS_BY_KIND:
+        first = begin + EXAMPLES_TOGETHER + number * GRADIENTS_AHEAD
+        for i in range(first, min(first + GRADIENTS_AHEAD, examples.size)):
+            for unit in range(0, units, SIDE):
+                prefetch(dz.values, dz.at + i * dz.stride + unit)
+
+
 @kernel
 def write_rows(rows, examples, begin, term, feature, to, memory, of_bytes, like):
     """Writes squares of sixteen features, a column a feature, for some examples of a pass.
@@ -307,6 +319,8 @@ def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
         for feature in range(share.feature_begin, share.feature_end, 2 * SIDE):
             both = feature + SIDE < share.feature_end
             behind = max(0, min(2, (share.feature_end - feature) // SIDE - 2))
+            number = (feature - share.feature_begin) // (2 * SIDE)
+            prefetch_gradients(rows, examples, begin, number, dz, units)
             for square in range(0, squares, 2):
                 unit = square * height
                 rest = min(2 * height, units - unit)

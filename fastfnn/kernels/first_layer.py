@@ -8,7 +8,7 @@ from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.lazy_momentum import is_pending
 from fastfnn.kernels.optimizers import scale
 from fastfnn.kernels.rows import MANY_EXAMPLES, ROWS_AHEAD
-from fastfnn.kernels.simd import address, call_kernel, fma, load, splat, store, transpose
+from fastfnn.kernels.simd import address, call_kernel, fma, load, prefetch_near, splat, store, transpose
 from fastfnn.kernels.structures import EXAMPLES_TOGETHER, RECORDS_BY_KIND
 
 
@@ -125,6 +125,16 @@ def add_outputs(inputs, count, layout, buffers, row, z_at, scale, like):
 
 
 @inlined_kernel
+def prefetch_outputs(layout, buffers, row, z_at, like):
+    """Asks for the products of a tile, of which another thread has written those of one kind of features."""
+    width, lanes = layout.row_widths[1], len(like)
+    for i in range(0, lanes * width, lanes):
+        prefetch_near(buffers.workspace, row_at(layout, row) + i)
+    for unit in range(layout.units[1]):
+        prefetch_near(buffers.workspace, z_at + unit * lanes)
+
+
+@inlined_kernel
 def forward(inputs, order, end, position, count, ahead, layout, buffers, feature_scale, first_row, z_at, z_tile, like):
     """The tiles of a block: z (units, V) in the workspace from the rows of order[position : position + count].
 
@@ -143,6 +153,8 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
                 listed_outputs(inputs, order, end, first, n, distance, layout, buffers, row, like)
             dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile, like)
         for i in range(0, n, lanes):
+            if is_by_kind(inputs) and i + lanes < n:
+                prefetch_outputs(layout, buffers, row + i + lanes, at + (i // lanes + 1) * z_tile, like)
             add_outputs(inputs, min(lanes, n - i), layout, buffers, row + i, at + i // lanes * z_tile, scale, like)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.dense_by_matrix import (
     Memory,
+    prefetch_gradients,
     write_columns,
     write_columns_of_bytes,
     write_gradient,
@@ -220,6 +221,7 @@ def update(rows, examples, share, weights, dz, starts, scratch, of_bytes, like):
             )
         for block in range((share.feature_end - share.feature_begin) // SIDE):
             w_at = weights.at + (share.feature_begin // SIDE + block) * weights.stride
+            prefetch_gradients(rows, examples, begin, block, dz, weights.units)
             load_sums(factor, weights.values, w_at)
             for term in range(terms):
                 number = block * terms + term

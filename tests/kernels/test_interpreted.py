@@ -167,8 +167,8 @@ def test_many_features() -> None:
     check(dataset(csr_matrix(X)), hidden=(2,), epochs=1, tolerance=1e-10)
 
 
-def run_an_epoch(data: Dataset, batch_size: int, units: int = 3, kind: InputKind = "dense") -> None:
-    config = TrainingConfig(hidden=(units,), batch_size=batch_size, input=kind)
+def run_an_epoch(data: Dataset, batch_size: int, units: int = 3, kind: InputKind = "dense", threads: int = 1) -> None:
+    config = TrainingConfig(hidden=(units,), batch_size=batch_size, input=kind, threads=threads)
     steps = config.steps_per_epoch(len(data.train))
     order = np.random.default_rng(3).permutation(data.train.indices)
     KernelEngine(data, config).run(Stretch(order, 0, steps, 0, np.full(steps, 1e-3), np.zeros(1, np.uint32)))
@@ -257,6 +257,42 @@ def test_first_lines_of_records_are_asked_for_together(
     assert len(late_entries) >= 300
     assert not any(late_lines)
     assert not any(late_entries[max(48, batch_size) :])
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
+@pytest.mark.usefixtures("every_step_is_divided")
+@pytest.mark.parametrize(("module", "units"), [(narrow_by_matrix, 3), (dense_by_matrix, 33)])
+@pytest.mark.parametrize("batch_size", [128, 300])
+def test_what_is_read_by_kind_is_asked_for_before(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, module: Any, units: int
+) -> None:
+    """The thread of the dense features: half of the next batch's rows forward, and half in the update; gradients."""
+    data = dataset(mixed_matrix(900, 128))
+    rows_asked: set[int] = set()
+    gradients_asked: set[int] = set()
+    late: list[set[int]] = []
+    find_rows = dense_features.find_rows
+
+    def asking(array: Any, offset: int) -> None:
+        if array.dtype != np.uint32:  # where rows begin
+            (rows_asked if array.dtype == np.uint8 else gradients_asked).add(int(offset) // (64 // array.itemsize))
+
+    def reading(rows: Any, examples: Any, begin: int, count: int, starts: Any) -> None:
+        find_rows(rows, examples, begin, count, starts)
+        late.append({int(start) // 64 for start in starts[:count]} - rows_asked)
+
+    monkeypatch.setattr(layout, "MATRICES", True)
+    for of_dense in (rows_module, dense_by_matrix):
+        monkeypatch.setattr(of_dense, "prefetch", asking)
+    monkeypatch.setattr(panels, "prefetch_row", lambda *_: None)
+    monkeypatch.setattr(panels, "prefetch_first_lines", lambda *_: None)
+    monkeypatch.setattr(module, "find_rows", reading)
+    run_an_epoch(data, batch_size, units, kind="auto", threads=2)
+    of_batch = 2 * -(-batch_size // 128)  # forward, and in the update
+    assert all(late[:of_batch])
+    assert len(late) > 2 * of_batch
+    assert not any(late[of_batch:])
+    assert bool(gradients_asked) == (batch_size > 128)
 
 
 @pytest.mark.parametrize("units", [4, 21])
