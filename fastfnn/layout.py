@@ -83,8 +83,8 @@ def kinds_are_even(sizes: Sequence[int], dense: int, listed: float) -> bool:
     """
     cost = dense + COST_BY_KIND * listed
     later = sum(n * m for n, m in pairwise(sizes[1:]))
-    are_even = 0 < dense < cost and LEAST_BY_KIND * cost <= dense <= MOST_BY_KIND * cost
-    return are_even and later <= MOST_LATER * cost * sizes[1]
+    are_even = LEAST_BY_KIND * cost <= dense <= MOST_BY_KIND * cost
+    return cost > 0 and are_even and later <= MOST_LATER * cost * sizes[1]
 
 
 def are_narrow(sizes: Sequence[int]) -> bool:

@@ -33,7 +33,8 @@ ROWS_TOGETHER = 20  # of later weights, likewise
 FEATURES_TOGETHER = 4  # listed features whose narrow weights are whole vectors
 WORK_PER_THREAD = 4 * 10**5  # multiply-adds of a step that are done forward
 EXAMPLES_PER_THREAD = 128  # a block
-WORK_BY_KIND = 15 * 10**4  # likewise, where threads divide kinds of features
+# Likewise, where threads divide kinds of features; `bench/scaling.py --axis threads --threads-batch-size 32,64,128`.
+WORK_BY_KIND = 15 * 10**4
 EXAMPLES_BY_KIND = 32
 Pairs = list[tuple[int, int]]
 Result = TypeVar("Result")
@@ -162,21 +163,17 @@ class Division:
         if self.threads == 1 or self.layout.first_layer_by_groups:
             return [whole] * self.threads
         every = [self.bounds(thread) for thread in range(self.threads)]
-        listing = sum(bounds.listed[1] > bounds.listed[0] for bounds in every)
-        if listing == 1:
-            of_none = whole._replace(cuts_stride=-1)
-            return [
-                (whole if bounds.listed[1] > bounds.listed[0] else of_none)._replace(
-                    feature_begin=bounds.dense[0], feature_end=bounds.dense[1]
-                )
-                for bounds in every
-            ]
-        bands = -(-whole.bands // max(1, listing))
-        ends = np.concatenate([ends_of_bands(*bounds.listed, bands) for bounds in every])
-        cuts, stride = cut_rows(rows, np.maximum.accumulate(ends)).reshape(-1), len(ends) + 1
+        listing = [bounds.listed[1] > bounds.listed[0] for bounds in every]
+        if self.dense_threads == self.threads - 1:  # one has all listed features, and has read their rows forward
+            bands, stride, cuts = whole.bands, whole.cuts_stride, [whole.cuts] * self.threads
+        else:
+            bands = -(-whole.bands // max(1, sum(listing)))
+            ends = np.concatenate([ends_of_bands(*bounds.listed, bands) for bounds in every])
+            cut, stride = cut_rows(rows, np.maximum.accumulate(ends)).reshape(-1), len(ends) + 1
+            cuts = [cut[thread * bands :] for thread in range(self.threads)]
         return [
-            Share(*bounds.dense, cuts[thread * bands :], stride if bounds.listed[1] > bounds.listed[0] else -1, bands)
-            for thread, bounds in enumerate(every)
+            Share(*bounds.dense, own_cuts, stride if lists else -1, bands)
+            for bounds, own_cuts, lists in zip(every, cuts, listing, strict=True)
         ]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastfnn import layout, teams
+from fastfnn import layout as layout_module
+from fastfnn import teams
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
@@ -111,7 +112,7 @@ def test_groups_of_blocks_are_summed_to_the_same_bits(more_data, options):
 @pytest.fixture
 def bytes_in_matrix_registers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a batch up to which kinds are divided are as many whatever the processor and the dtype."""
-    monkeypatch.setattr(layout, "BLOCKS_BY_GROUPS", layout.BLOCKS_BY_KINDS)
+    monkeypatch.setattr(layout_module, "BLOCKS_BY_GROUPS", layout_module.BLOCKS_BY_KINDS)
 
 
 @pytest.mark.usefixtures("every_step_is_divided", "bytes_in_matrix_registers")
@@ -132,6 +133,17 @@ def test_a_thread_has_one_kind_of_features(more_data, threads, options):
         assert part.dense_threads == dense
         assert inputs.rows[4] == RECORDS_BY_KIND
         assert share.cuts_stride < 0 if n < dense else share.feature_end == share.feature_begin
+
+
+@pytest.mark.usefixtures("every_step_is_divided", "bytes_in_matrix_registers")
+@pytest.mark.parametrize(("batch_size", "by_kinds"), [(100, True), (600, False)])
+def test_rows_that_another_thread_has_read_forward_are_asked_for(more_data, batch_size, by_kinds):
+    """Their cuts say so: only by kind has a thread that has all listed features read their rows itself."""
+    options = {"optimizer": "momentum", "batchnorm": "before"}  # by features where kinds are not divided
+    engine = KernelEngine(more_data, TrainingConfig(hidden=(20, 7), batch_size=batch_size, threads=2, **options))
+    assert engine.network.layout.first_layer_by_kinds == by_kinds
+    strides = [member.share.cuts_stride for member in engine.members]
+    assert (0 in strides) == by_kinds
 
 
 @pytest.mark.usefixtures("every_step_is_divided")
@@ -180,7 +192,7 @@ def test_after_a_fork(data):
     script = """
 import os, sys
 import numpy as np
-from fastfnn import layout, teams
+from fastfnn import teams
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.training import train
