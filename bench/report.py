@@ -87,7 +87,7 @@ WIDE = ("--hidden", "512,512", "--peers", "numpy,torch,torch-compile,jax,scikit-
 PARTS = (
     against_peers("mnist", "784-20-7-5-10 on MNIST", rounds=9, sizes=ALL_SIZES, quick=QUICK_PEERS),
     against_peers("hidden-128", "784-128-10 on MNIST", "--hidden", "128"),
-    against_peers("mnist-dense", "784-20-7-5-10 on MNIST, float rows for all", "--input", "dense"),
+    against_peers("mnist-dense", "784-20-7-5-10 on MNIST, float rows for all", "--input", "dense", rounds=9),
     against_peers("synthetic", "20,000 columns, 0.5 % not zero", *SYNTHETIC, rounds=3),
     against_peers("hidden-64-32", "784-64-32-10 on MNIST", "--hidden", "64,32"),
     against_peers("hidden-512-512", "784-512-512-10 on MNIST", *WIDE, rounds=3),

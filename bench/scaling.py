@@ -31,7 +31,7 @@ TIMES = ("epoch_seconds", "seconds")
 
 
 def parse() -> argparse.Namespace:
-    parser = make_parser(__doc__, rounds=5)
+    parser = make_parser(__doc__, rounds=9)
     add_data_options(parser)
     lists = {
         "--axis": (words, list(AXES), "which to measure"),

@@ -46,6 +46,7 @@ from fastfnn.kernels.simd import (
 )
 from fastfnn.kernels.structures import BYTES_PER_LINE, EXAMPLES_TOGETHER, PARTS, RECORDS_BY_KIND, TERMS_OF_SQUARES
 
+TERMS_AHEAD = 2  # so much later, floats are needed that are asked for: enough for memory
 GRADIENTS_AHEAD = 16  # rows of them that are asked for with some features: all of a pass with the first of many
 
 
@@ -87,7 +88,7 @@ def store_rows(x, y, target, to, of_bytes):
 def write_columns(rows, examples, tile, feature, to, memory, of_bytes, like):
     """Writes squares of a tile of examples, a column an example, for the features from `feature` on.
 
-    Those of the next term come to the nearest cache meanwhile.
+    Those of a later term come to the nearest cache meanwhile.
     """
     values, spare = memory.values, memory.spare
     for half in range(2):
@@ -98,7 +99,7 @@ def write_columns(rows, examples, tile, feature, to, memory, of_bytes, like):
     for i in range(SIDE):
         x, y = load(values, spare + i * SIDE, like), load(values, spare + SQUARE + i * SIDE, like)
         store_rows(x, y, values, to + i * SIDE, of_bytes)
-        behind = at(memory.starts, tile * SIDE + i) + feature + PAIRS_OF_SQUARE
+        behind = at(memory.starts, tile * SIDE + i) + feature + TERMS_AHEAD * PAIRS_OF_SQUARE
         prefetch_near(rows.values, behind)
         prefetch_near(rows.values, behind + SIDE)
 

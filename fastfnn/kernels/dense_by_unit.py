@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.rows import MANY_EXAMPLES, convert_dense, row_start
-from fastfnn.kernels.simd import ROOMY, add_grid, at, fma_grid, itemsize, load_converted, prefetch, repeat, store
-from fastfnn.kernels.structures import BYTES_PER_LINE, EXAMPLES_PER_PASS, Examples, Outputs
+from fastfnn.kernels.simd import ROOMY, add_grid, at, fma_grid, load_converted, prefetch, repeat, store
+from fastfnn.kernels.structures import EXAMPLES_PER_PASS, Examples, Outputs
 
 WIDE_VECTORS = 4 if ROOMY else 1  # of features, whose sums for five units stay in registers
 UNITS_OF_VECTOR = 10 if ROOMY else 5  # whose sums for one vector do
@@ -28,16 +28,10 @@ def place(rows, examples, number, feature, width, direct):
 
 @kernel
 def update_block(x, rows, examples, width, dz, unit, weights, feature, grid, direct):
-    """weights += dz.T @ x over the examples of a pass; the grid has vectors of features, `width` in all, and units.
-
-    Meanwhile a cache line of the next pass is prefetched for each example, of every row of units another one.
-    """
+    """weights += dz.T @ x over the examples of a pass; the grid has vectors of features, `width` in all, and units."""
     dz_at, lanes = dz.at + unit, len(grid[0][0])
-    line = unit // len(grid[0]) * (BYTES_PER_LINE // itemsize(x))
     for i in range(examples.size):
         x_at = place(rows, examples, i, feature, width, direct)
-        if direct is not None and line < width and examples.first + examples.size + i < examples.end:
-            prefetch(x, place(rows, examples, examples.size + i, feature, width, direct) + line)
         grid = fma_grid(x, x_at, lanes, dz.values, dz_at, 1, grid)
         dz_at += dz.stride
     w_at = weights.at + feature // lanes * weights.stride + unit * lanes
@@ -115,7 +109,7 @@ def update_pass(rows, examples, share, weights, dz, scratch, like, direct):
 def update(rows, examples, share, weights, dz, scratch, like, direct):
     """weights += dz.T @ x, summed over the examples in their order, for a share of the features."""
     # The forward pass had the rows in another thread's cache, or has filled this one's with others since.
-    far = direct is not None or not rows.records or share.cuts_stride != 0 or examples.size >= MANY_EXAMPLES
+    far = not rows.records or share.cuts_stride != 0 or examples.size >= MANY_EXAMPLES
     end = examples.first + examples.size
     for begin in range(0, examples.size, EXAMPLES_PER_PASS):
         count = min(EXAMPLES_PER_PASS, examples.size - begin)

@@ -62,7 +62,7 @@ def next_rows(rows, examples, begin, behind, ahead):
 
 @kernel
 def prefetch_part(rows, examples, position, feature, lanes):
-    """Asks for a part of so many rows that come later, whenever sixteen features of rows of now are written.
+    """Asks for a part of so many rows that come later, for each sixteen features of rows of now.
 
     All at once, they would keep the rows of now waiting: of records some at a time, of a matrix, whose rows are long,
     a cache line of each. Records of bytes are so short that they come with the listed features.
@@ -128,15 +128,39 @@ class Product(NamedTuple):
     begins: bool  # whether these are the first features, else their products are added to those of the ones before
 
 
+class Coming(NamedTuple):
+    """The rows of the examples from a position on, of which parts are asked for, and the first feature of now."""
+
+    rows: Any
+    examples: Any
+    position: int
+    feature: int
+
+
+@inlined_kernel
+def prefetch_coming(coming, k, tiles, lanes):
+    """Asks for a part of the rows of some tiles that come later, when feature k of those of now is multiplied.
+
+    Each takes one of the few places that a core has for what is on its way to it, until it is there. While rows of now
+    are read, those would be without a place; while they are multiplied, few are needed.
+    """
+    if k % COLUMNS_TOGETHER == 0:
+        for tile in range(tiles):
+            position, feature = coming.position + tile * lanes, coming.feature + k
+            prefetch_part(coming.rows, coming.examples, position, feature, lanes)
+
+
 @kernel
-def multiply_grid(product, unit, z, grid):
+def multiply_grid(product, unit, z, coming, grid):
     """Writes a product to z, or adds it, for as many tiles, and units from this one on, as the grid has."""
     lanes, x_at = len(grid[0][0]), 0
     z_at, vector_at = z.at + unit * lanes, product.weights_at + unit * product.unit_step
     if not product.begins:
         grid = load_grid(z.values, z_at, z.stride, lanes, grid)
-    for _ in range(0, product.features, lanes):
+    for k in range(0, product.features, lanes):
         weights_at = vector_at
+        if unit == 0:
+            prefetch_coming(coming, k, len(grid), lanes)
         for _ in range(lanes):
             grid = fma_grid(product.x, x_at, product.x_tile, product.weights, weights_at, product.unit_step, grid)
             x_at += lanes
@@ -146,19 +170,19 @@ def multiply_grid(product, unit, z, grid):
 
 
 @kernel
-def multiply(product, z, grids):
+def multiply(product, z, coming, grids):
     """Writes a product to z, or adds it, for all units, in grids of many, of few and of one."""
     many, few, one = grids
     unit = 0
     while unit < product.units:
         if product.units - unit >= len(many[0]):
-            multiply_grid(product, unit, z, many)
+            multiply_grid(product, unit, z, coming, many)
             unit += len(many[0])
         elif product.units - unit >= len(few[0]):
-            multiply_grid(product, unit, z, few)
+            multiply_grid(product, unit, z, coming, few)
             unit += len(few[0])
         else:
-            multiply_grid(product, unit, z, one)
+            multiply_grid(product, unit, z, coming, one)
             unit += 1
 
 
@@ -180,7 +204,6 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
             for feature in range(first, last, COLUMNS_TOGETHER):
                 to = tile * x_tile + (feature - first) * lanes
                 write_features(rows, examples, number, tile, feature, starts, scratch, to, tiles * x_tile, like)
-                prefetch_part(rows, examples, ahead + tile * lanes, feature, lanes)
         at_first = weights.at + first // lanes * vector_step
         product = Product(
             scratch,
@@ -194,7 +217,7 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
             unit_step,
             first == 0,
         )
-        multiply(product, of_tiles, grids)
+        multiply(product, of_tiles, Coming(rows, examples, ahead, first), grids)
 
 
 @kernel

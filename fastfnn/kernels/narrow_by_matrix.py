@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.dense_by_matrix import (
+    TERMS_AHEAD,
     Memory,
     prefetch_gradients,
     write_columns,
@@ -28,6 +29,7 @@ from fastfnn.kernels.simd import (
     SQUARE,
     add_product,
     clear_register,
+    itemsize,
     leave_matrix_registers,
     load,
     load_register,
@@ -146,6 +148,21 @@ def ring_at(number, parts):
 
 
 @inlined_kernel
+def prefetch_next_tile(rows, examples, first, terms, feature, coming):
+    """Asks for parts of the rows of the tile that comes next, while the features from this one on are written.
+
+    The floats of a matrix are asked for some terms before they are written. Only the first ones of the next tile are
+    left, for the end of this one.
+    """
+    begin = feature
+    if not rows.records and itemsize(rows.values) > 1:
+        begin -= max(terms - TERMS_AHEAD, 0) * PAIRS_OF_SQUARE
+    if begin >= first:
+        for k in range(begin, min(begin + PAIRS_OF_SQUARE, rows.dense), SIDE):
+            prefetch_part(rows, examples, coming, k, SIDE)
+
+
+@inlined_kernel
 def write_tile(rows, examples, first, terms, number, ahead, memory, parts, of_bytes, like):
     """Writes the squares of values of this number, a column an example: all terms of a tile, then those of the next.
 
@@ -158,8 +175,7 @@ def write_tile(rows, examples, first, terms, number, ahead, memory, parts, of_by
             write_columns_of_bytes(rows, examples, tile, feature, ring_at(number, parts), memory, like)
         if of_bytes is None:
             write_columns(rows, examples, tile, feature, ring_at(number, parts), memory, of_bytes, like)
-        for k in range(feature, min(feature + PAIRS_OF_SQUARE, rows.dense), SIDE):
-            prefetch_part(rows, examples, coming, k, SIDE)
+        prefetch_next_tile(rows, examples, first, terms, feature, coming)
 
 
 @kernel
