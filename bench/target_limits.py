@@ -63,8 +63,8 @@ def parts_of_epoch(document: Document) -> str:
     for size in dict.fromkeys((sizes[0], sizes[-1])):
         parts = [each for each in measured if each["batch_size"] == size]
         text += f"An epoch at {size}, ms: {'; '.join(map(_part, parts))}. "
-    rows = f"Reading the {reading['bytes'] / 1e6:.0f} MB of rows alone takes {milliseconds(reading['seconds'])} ms."
-    return text + rows
+    seconds = milliseconds(reading["seconds"])
+    return text + f"Reading the {reading['bytes'] / 1e6:.0f} MB of rows, one after the other, takes {seconds} ms."
 
 
 def _part(measured: Mapping[str, Any]) -> str:

@@ -139,7 +139,7 @@ def test_rows_of_floats_are_compared_with_products_too() -> None:
     assert (rate.wanted, rate.found, rate.met) == ("75 %", "16: 80 %", True)
     assert rate.limits == (
         "An epoch at 128, ms: the rest 4.00; dense features, update 4.00, of which multiply-adds at the peak 1.00. "
-        "Reading the 18 MB of rows alone takes 3.00 ms.",
+        "Reading the 18 MB of rows, one after the other, takes 3.00 ms.",
     )
 
 
@@ -234,7 +234,7 @@ def test_what_limits_many_sparse_columns() -> None:
 def test_the_section_names_each_limit_once() -> None:
     text = targets_section([mnist(0.013)], {"breakdown": BREAKDOWN, "startup": startup(21.0)})
     assert "| first epoch, cold cache | 20 s | 21.0 s (median 25.5) | **no** |" in text
-    assert text.count("Reading the 18 MB of rows alone") == 1
+    assert text.count("Reading the 18 MB of rows, one after the other") == 1
     assert "- an epoch, by the time of its dense products at the sgemm rate; the slowest batch size" in text
 
 
