@@ -14,16 +14,19 @@ import numpy as np
 
 from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.memory import aligned_zeros, room_for_squares
-from fastfnn.kernels.processor import INTERPRETED, VECTOR_BYTES
+from fastfnn.kernels.processor import INTERPRETED, ROOMY, VECTOR_BYTES
 from fastfnn.kernels.routines import addresses, by_words
 from fastfnn.kernels.structures import (
     BATCHNORM_OFF,
+    BYTES_IN_PLACE,
     EXAMPLES_PER_PASS,
     EXAMPLES_TOGETHER,
     FEATURES_TOGETHER,
+    IN_SCRATCH,
     NARROW_UNITS,
     RELU,
     TILES_TOGETHER,
+    VALUES_IN_PLACE,
     Buffers,
     Inputs,
     Layout,
@@ -71,11 +74,24 @@ class FirstLayer(NamedTuple):
         by = layout.dense_by_feature, by_matrix, by_matrix and units <= NARROW_UNITS
         return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, training)
 
+    @property
+    def packs(self) -> bool:
+        """Whether there are registers enough to take bytes apart as they are multiplied."""
+        return self.values == "uint8" and ROOMY
+
+    @property
+    def in_place(self) -> int:
+        """What the update multiplies where it lies."""
+        if self.by_feature:
+            return IN_SCRATCH
+        if self.values == self.dtype:
+            return VALUES_IN_PLACE
+        return BYTES_IN_PLACE if self.packs else IN_SCRATCH
+
     def functions(self) -> dict[str, list[Key | None]]:
         """The functions for each field of `Inputs`."""
         itemsize = np.dtype(self.dtype).itemsize
         features, units = (0, VECTOR_BYTES) if self.by_feature else (VECTOR_BYTES, 0)
-        direct = VECTOR_BYTES if self.values == self.dtype and not self.by_feature else 0
         panels = [(main * itemsize, tail * itemsize) for main, tail in self.panels]
         reals = f"*{self.dtype}"
         of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
@@ -86,8 +102,8 @@ class FirstLayer(NamedTuple):
         of_matrix: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0, int(self.narrow))]
 
         kind = "dense"
-        of_forward: list[tuple[int, ...]] = [(int(self.by_feature),)]
-        of_update: list[tuple[int, ...]] = [(features, units, direct)]
+        of_forward: list[tuple[int, ...]] = [(int(self.by_feature), int(self.packs))]
+        of_update: list[tuple[int, ...]] = [(features, units, self.in_place)]
         if self.by_matrix:
             kind, of_forward, of_update = "matrix", of_matrix, of_matrix
 
@@ -99,8 +115,10 @@ class FirstLayer(NamedTuple):
         return {
             "dense_forward": keys(f"make_{kind}_forward", of_forward, (*of_product, *of_memory), self.dense),
             "dense_update": keys(f"make_{kind}_update", of_update, (*of_sum, *of_memory), self.training and self.dense),
-            "forward": keys("make_forward", panels, (*of_panel, WORD, WORD), self.records),
-            "update": keys("make_update", panels, (*of_panel, REAL, WORD, WORD), self.training and self.records),
+            "forward": keys("make_forward", panels, (*of_panel, WORD, WORD, f"*{WORD}"), self.records),
+            "update": keys(
+                "make_update", panels, (*of_panel, REAL, WORD, WORD, f"*{WORD}"), self.training and self.records
+            ),
         }
 
 
@@ -108,8 +126,7 @@ def bind_rows(layer: FirstLayer, rows: Rows, whole: Share, share: Share) -> Inpu
     """What the steps need of the first layer: `whole` is multiplied, `share` updated. Rows and both must outlive it."""
     lanes = VECTOR_BYTES // np.dtype(layer.dtype).itemsize
     functions = {name: addresses(keys) for name, keys in layer.functions().items()}
-    of_tiles = (TILES_TOGETHER + 1) * lanes * FEATURES_TOGETHER  # and a spare one
-    size = max(of_tiles, EXAMPLES_PER_PASS * FEATURES_TOGETHER)
+    size = max(TILES_TOGETHER * lanes, EXAMPLES_PER_PASS) * FEATURES_TOGETHER
     if layer.by_matrix:
         size = room_for_squares(rows.dense, sum(main + tail for main, tail in layer.panels))
     scratch = aligned_zeros(size, layer.dtype)

@@ -94,8 +94,7 @@ def write_columns(rows, examples, tile, feature, to, memory, of_bytes, like):
     for half in range(2):
         k = feature + half * SIDE
         k = k if k < rows.dense else feature  # times weights that are zeros
-        half_at = spare + half * SQUARE
-        write_features(rows, examples, tile * SIDE, tile, k, memory.starts, values, half_at, spare + 2 * SQUARE, like)
+        write_features(rows, memory.starts, tile, k, min(k + SIDE, rows.dense), values, spare + half * SQUARE, like)
     for i in range(SIDE):
         x, y = load(values, spare + i * SIDE, like), load(values, spare + SQUARE + i * SIDE, like)
         store_rows(x, y, values, to + i * SIDE, of_bytes)

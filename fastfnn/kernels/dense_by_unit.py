@@ -1,10 +1,12 @@
 """The gradient of the weights of the first layer's dense features, where they lie unit by unit.
 
 Lanes are features: of every vector of features, the weights of a unit are a vector, and units follow each other.
-Values that are stored in the network's dtype are multiplied where they lie; others, and those of a vector that is not
-full, are converted to scratch memory first. Blocks of sums stay in registers.
+Values are multiplied where they lie if they are stored in the network's dtype, or if they are bytes and there are
+registers enough to convert them in between. Others, and those of a vector that is not full, are converted to scratch
+memory first. Blocks of sums stay in registers.
 
-`direct` is a vector where the values have the network's dtype, else None, so that code is compiled only where it fits.
+`direct` is grids of sums where values are multiplied where they lie, else None, so that code is compiled only where it
+fits.
 """
 
 from __future__ import annotations
@@ -12,10 +14,40 @@ from __future__ import annotations
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.rows import MANY_EXAMPLES, convert_dense, row_start
 from fastfnn.kernels.simd import ROOMY, add_grid, at, fma_grid, load_converted, prefetch, repeat, store
-from fastfnn.kernels.structures import EXAMPLES_PER_PASS, Examples, Outputs
+from fastfnn.kernels.structures import (
+    BYTES_IN_PLACE,
+    EXAMPLES_PER_PASS,
+    IN_SCRATCH,
+    VALUES_IN_PLACE,
+    Examples,
+    Outputs,
+)
 
 WIDE_VECTORS = 4 if ROOMY else 1  # of features, whose sums for five units stay in registers
 UNITS_OF_VECTOR = 10 if ROOMY else 5  # whose sums for one vector do
+
+
+@kernel
+def no_grids(like):
+    """None: all values are converted first."""
+    return
+
+
+@kernel
+def grids_of_values(like):
+    """Grids of sums for several vectors of features, which have the network's dtype, and many units, few and one."""
+    many, few, one = repeat(like, 5), repeat(like, 2), repeat(like, 1)
+    return repeat(many, WIDE_VECTORS), repeat(few, WIDE_VECTORS), repeat(one, WIDE_VECTORS)
+
+
+@kernel
+def grids_of_bytes(like):
+    """Grids for vectors of bytes, which are converted for each group of units: the fewer, the better."""
+    many, few, one = repeat(like, 10), repeat(like, 5), repeat(like, 1)
+    return repeat(many, 2), repeat(few, 2), repeat(one, 2)
+
+
+GRIDS_IN_PLACE = {IN_SCRATCH: no_grids, VALUES_IN_PLACE: grids_of_values, BYTES_IN_PLACE: grids_of_bytes}
 
 
 @inlined_kernel
@@ -49,19 +81,20 @@ def update_units(x, rows, examples, weights, dz, unit, feature, grid, direct):
 
 
 @kernel
-def update_vectors(x, rows, examples, weights, dz, feature, like, direct):
-    """weights += dz.T @ x for all units and as many features as the registers have room for."""
-    many, one = repeat(like, 5), repeat(like, 1)
-    unit = update_units(x, rows, examples, weights, dz, 0, feature, repeat(many, WIDE_VECTORS), direct)
-    update_units(x, rows, examples, weights, dz, unit, feature, repeat(one, WIDE_VECTORS), direct)
+def update_vectors(x, rows, examples, weights, dz, feature, grids, direct):
+    """weights += dz.T @ x for all units and several vectors of features, in grids of many units, of few and of one."""
+    many, few, one = grids
+    unit = update_units(x, rows, examples, weights, dz, 0, feature, many, direct)
+    unit = update_units(x, rows, examples, weights, dz, unit, feature, few, direct)
+    update_units(x, rows, examples, weights, dz, unit, feature, one, direct)
 
 
 @kernel
-def update_vector(x, rows, examples, weights, dz, feature, like, direct):
+def update_vector(x, rows, examples, weights, dz, feature, like):
     """weights += dz.T @ x for all units and one vector of features."""
-    unit = update_units(x, rows, examples, weights, dz, 0, feature, repeat(repeat(like, UNITS_OF_VECTOR), 1), direct)
-    unit = update_units(x, rows, examples, weights, dz, unit, feature, repeat(repeat(like, 5), 1), direct)
-    update_units(x, rows, examples, weights, dz, unit, feature, repeat(repeat(like, 1), 1), direct)
+    many, few, one = repeat(like, UNITS_OF_VECTOR), repeat(like, 5), repeat(like, 1)
+    grids = repeat(many, 1), repeat(few, 1), repeat(one, 1)
+    update_vectors(x, rows, examples, weights, dz, feature, grids, None)
 
 
 @kernel
@@ -90,18 +123,20 @@ def convert_vectors(rows, examples, feature, scratch, vectors):
 def update_pass(rows, examples, share, weights, dz, scratch, like, direct):
     """`update` over so few examples that some vectors of their features stay in the nearest cache."""
     lanes, feature = len(like), share.feature_begin
-    wide = WIDE_VECTORS * lanes
     if direct is not None:
-        while min(share.feature_end, rows.dense) - feature >= wide:
-            update_vectors(rows.values, rows, examples, weights, dz, feature, like, direct)
-            feature += wide
-    while share.feature_end - feature >= wide:
-        convert_vectors(rows, examples, feature, scratch, repeat(like, WIDE_VECTORS))
-        update_vectors(scratch, rows, examples, weights, dz, feature, like, None)
-        feature += wide
+        width = len(direct[0]) * lanes
+        while min(share.feature_end, rows.dense) - feature >= width:
+            update_vectors(rows.values, rows, examples, weights, dz, feature, direct, direct)
+            feature += width
+    if direct is None:
+        wide = grids_of_values(like)
+        while share.feature_end - feature >= WIDE_VECTORS * lanes:
+            convert_vectors(rows, examples, feature, scratch, repeat(like, WIDE_VECTORS))
+            update_vectors(scratch, rows, examples, weights, dz, feature, wide, None)
+            feature += WIDE_VECTORS * lanes
     while feature < share.feature_end:
         convert_vectors(rows, examples, feature, scratch, repeat(like, 1))
-        update_vector(scratch, rows, examples, weights, dz, feature, like, None)
+        update_vector(scratch, rows, examples, weights, dz, feature, like)
         feature += lanes
 
 

@@ -1,8 +1,9 @@
 """The first layer's features that are mostly not zero: all their values are multiplied.
 
-Forward, they go through the tiles of a block: a few features at a time are written with examples as lanes, in the
-network's dtype, and multiplied like the inputs of any layer. Nothing is summed over lanes, and each output is one sum
-over the features in their order, however the tiles are grouped.
+Forward, they go through the tiles of a block: a few features at a time are written with examples as lanes, and
+multiplied like the inputs of any layer. Bytes are written as they are, four in a word, where there are registers enough
+to take them apart as they are multiplied. Nothing is summed over lanes, and each output is one sum over the features in
+their order, however the tiles are grouped.
 
 How the weights lie depends on the number of units; see `Layout`.
 """
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 from fastfnn.kernels import dense_by_feature, dense_by_unit
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.rows import (
-    convert_dense,
     prefetch_dense,
     prefetch_entries,
     prefetch_first_lines,
@@ -23,21 +23,35 @@ from fastfnn.kernels.rows import (
 )
 from fastfnn.kernels.simd import (
     COLUMNS_TOGETHER,
+    PACKED,
     ROOMY,
     at,
-    fma_grid,
+    fma_columns,
     itemsize,
     load_grid,
     prefetch,
+    put_in_column,
     repeat,
     store_grid,
-    transpose,
     transpose_rows,
 )
 from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, RECORDS_BY_KIND, TILES_TOGETHER, Outputs
 
-UNITS_OF_TILES = 5  # whose sums for as many tiles stay in registers
-UNITS_OF_TILE = 20 if ROOMY else 5
+UNITS_OF_TILE = 20 if ROOMY else 5  # whose sums for one tile stay in registers
+
+
+@kernel
+def grids_of_tiles(like):
+    """Grids of sums for several tiles, and many units, few and one."""
+    many, few, one = repeat(like, 5), repeat(like, 4), repeat(like, 1)
+    return repeat(many, TILES_TOGETHER), repeat(few, TILES_TOGETHER), repeat(one, TILES_TOGETHER)
+
+
+@kernel
+def grids_of_packed(like):
+    """Grids for tiles of packed bytes, which are taken apart for each group of units: the fewer, the better."""
+    many, few, one = repeat(like, 10), repeat(like, 4), repeat(like, 1)
+    return repeat(many, 2), repeat(few, 2), repeat(one, 2)
 
 
 @kernel
@@ -95,28 +109,28 @@ def prefetch_every_second(rows, examples, position, part, parts, lanes):
 
 
 @kernel
-def write_features(rows, examples, begin, tile, feature, starts, scratch, to, spare_at, like):
-    """Writes 16 features of the tile of examples from number `begin` on as vectors of examples, zeros behind the last.
+def write_last_features(rows, starts, tile, feature, x, to, like):
+    """`write_features` for fewer than 16, with zeros behind them."""
+    for i in range(len(like) * COLUMNS_TOGETHER):  # one loop, which the compiler does not unroll
+        row, k = i // COLUMNS_TOGETHER, i % COLUMNS_TOGETHER
+        value = at(rows.values, at(starts, tile * len(like) + row) + min(feature + k, rows.dense - 1))
+        put_in_column(value if feature + k < rows.dense else 0, x, to, k, row, like)
 
-    It is this tile of those whose rows begin at `starts`. Rows that end before the 16 are filled up in the spare part
-    of scratch memory.
-    """
-    lanes = len(like)
-    if feature + COLUMNS_TOGETHER <= rows.dense:
-        transpose_rows(rows.values, starts, tile * lanes, feature, scratch, to, like)
-        return
-    for i in range(lanes):
-        example = at(examples.order, examples.first + min(begin + i, examples.size - 1))
-        row_at = spare_at + i * COLUMNS_TOGETHER
-        convert_dense(rows, example, feature, feature + COLUMNS_TOGETHER, scratch, row_at, like)
-    for k in range(0, COLUMNS_TOGETHER, lanes):
-        transpose(scratch, spare_at + k, COLUMNS_TOGETHER, lanes, scratch, to + k * lanes, lanes, like)
+
+@inlined_kernel
+def write_features(rows, starts, tile, first, last, x, to, like):
+    """Writes some features of a tile of examples, whose rows begin at `starts`, as columns, 16 at a time."""
+    whole = last - (last - first) % COLUMNS_TOGETHER
+    for feature in range(first, whole, COLUMNS_TOGETHER):
+        transpose_rows(rows.values, starts, tile * len(like), feature, x, to + (feature - first) * len(like), like)
+    if whole < last:
+        write_last_features(rows, starts, tile, whole, x, to + (whole - first) * len(like), like)
 
 
 class Product(NamedTuple):
     """Some features, in whole vectors, of a few tiles, and their weights."""
 
-    x: Any  # (tiles, features, V), `x_tile` from a tile to the next one
+    x: Any  # (tiles, features, V), maybe packed; `x_tile` from a tile to the next one
     x_tile: int
     features: int
     weights: Any
@@ -161,10 +175,11 @@ def multiply_grid(product, unit, z, coming, grid):
         weights_at = vector_at
         if unit == 0:
             prefetch_coming(coming, k, len(grid), lanes)
-        for _ in range(lanes):
-            grid = fma_grid(product.x, x_at, product.x_tile, product.weights, weights_at, product.unit_step, grid)
-            x_at += lanes
-            weights_at += product.step
+        for _ in range(lanes // PACKED):
+            of_weights = (product.weights, weights_at, product.step, product.unit_step)
+            grid = fma_columns(product.x, x_at, product.x_tile, *of_weights, grid)
+            x_at += PACKED * lanes
+            weights_at += PACKED * product.step
         vector_at += product.vector_step
     store_grid(grid, z.values, z_at, z.stride, lanes)
 
@@ -187,7 +202,7 @@ def multiply(product, z, coming, grids):
 
 
 @kernel
-def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, scratch, grids):
+def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, x, grids):
     """`forward` for the tiles from example number `begin` on, as many as the grids have."""
     tiles, like = len(grids[0]), grids[0][0][0]
     lanes = len(like)
@@ -200,13 +215,10 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
     for first in range(0, rows.dense, FEATURES_TOGETHER):
         last = min(first + FEATURES_TOGETHER, rows.dense)
         for tile in range(tiles):
-            number = begin + tile * lanes
-            for feature in range(first, last, COLUMNS_TOGETHER):
-                to = tile * x_tile + (feature - first) * lanes
-                write_features(rows, examples, number, tile, feature, starts, scratch, to, tiles * x_tile, like)
+            write_features(rows, starts, tile, first, last, x, tile * x_tile, like)
         at_first = weights.at + first // lanes * vector_step
         product = Product(
-            scratch,
+            x,
             x_tile,
             last - first,
             weights.values,
@@ -221,29 +233,29 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
 
 
 @kernel
-def forward(rows, examples, weights, by_feature, z, ahead, starts, scratch, like):
+def forward(rows, examples, weights, by_feature, z, ahead, starts, x, grids, like):
     """z = x @ weights for some tiles, without scale or biases.
 
     Lanes behind the last example get what it gets. The rows of the examples from the position `ahead` on are prefetched
-    meanwhile.
+    meanwhile. `x` is scratch memory, of words where bytes are packed.
 
-    Complete tiles are multiplied together, so that fewer loads are needed for as many products. That does not pay for
-    few units and long rows of floats, which memory keeps waiting: sixteen rows at a time arrive sooner than all.
+    Complete tiles are multiplied together, as many as the grids have, so that fewer loads are needed for as many
+    products. That does not pay for few units and long rows of floats, which memory keeps waiting: sixteen rows at a
+    time arrive sooner than all.
     """
-    lanes = len(like)
-    most, many, few, one = repeat(like, UNITS_OF_TILE), repeat(like, UNITS_OF_TILES), repeat(like, 4), repeat(like, 1)
+    lanes, tiles = len(like), len(grids[0])
     begin, short = 0, by_feature or itemsize(rows.values) == 1
-    while short and examples.size - begin > (TILES_TOGETHER - 1) * lanes:
-        behind = begin + TILES_TOGETHER * lanes
+    while short and examples.size - begin > (tiles - 1) * lanes:
+        behind = begin + tiles * lanes
         coming = next_rows(rows, examples, begin, behind, ahead)
-        grids = repeat(many, TILES_TOGETHER), repeat(few, TILES_TOGETHER), repeat(one, TILES_TOGETHER)
-        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
+        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, x, grids)
         begin = behind
+    most, few, one = repeat(like, UNITS_OF_TILE), repeat(like, 4), repeat(like, 1)
+    of_tile = repeat(most, 1), repeat(few, 1), repeat(one, 1)
     while begin < examples.size:
         behind = begin + lanes
         coming = next_rows(rows, examples, begin, behind, ahead)
-        grids = repeat(most, 1), repeat(few, 1), repeat(one, 1)
-        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, scratch, grids)
+        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, x, of_tile)
         begin = behind
 
 
@@ -252,8 +264,9 @@ def update(rows, examples, share, weights, dz, scratch, of_features, of_units, d
     """weights += the gradient x.T @ dz, summed over the examples in their order, for a share of the features.
 
     `of_features` is an example of a vector where weights lie unit by unit, `of_units` one where they lie feature by
-    feature; the other one is None. `direct` is one where the rows have the network's dtype, else None. Only what is not
-    None is compiled: hence no branches with else, of which the compiler would see but one that is not taken.
+    feature; the other one is None. `direct` is the grids of sums of several vectors of features where values are
+    multiplied where they lie, else None. Only what is not None is compiled: hence no branches with else, of which the
+    compiler would see but one that is not taken.
     """
     if of_features is not None:
         dense_by_unit.update(rows, examples, share, weights, dz, scratch, of_features, direct)

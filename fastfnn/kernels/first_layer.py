@@ -50,8 +50,9 @@ def listed_products(inputs, given, weights, rows, rows_at, distance, layout):
         of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
         for band in range(whole[4]):
             of_band, asked_for = (whole[2], whole[3], band), distance if p == 0 and band == 0 else 0
-            of_outputs = (rows, rows_at + unit, width, asked_for, turns(inputs, layout))
-            call_kernel(inputs.forward[p], (*given, *of_band, *of_panel, *of_outputs))
+            of_outputs, every = (rows, rows_at + unit, width), turns(inputs, layout)
+            memory = address(inputs.starts)
+            call_kernel(inputs.forward[p], (*given, *of_band, *of_panel, *of_outputs, asked_for, every, memory))
 
 
 @inlined_kernel
@@ -214,5 +215,5 @@ def update_listed(
             of_rows = (address(workspace), rows_at + unit, width)
             for band in range(share[4]):
                 of_band, asked_for = (share[2], share[3], band), distance if p == 0 and band == 0 else 0
-                of_scale = (np.float64(factor), asked_for, turns(inputs, layout))
-                call_kernel(inputs.update[p], (*given, *of_band, *of_panel, *of_rows, *of_scale))
+                asking = (np.float64(factor), asked_for, turns(inputs, layout), address(inputs.starts))
+                call_kernel(inputs.update[p], (*given, *of_band, *of_panel, *of_rows, *asking))

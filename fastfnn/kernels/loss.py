@@ -10,11 +10,17 @@ from fastfnn.kernels.compilation import kernel
 from fastfnn.kernels.simd import at, equal, exp, greater, load, prefetch, splat, store, total, where
 
 EXAMPLES_AHEAD = 128  # whose labels, in random order, are in other cache lines
+EXAMPLES_OF_LINE = 8  # of the order
 
 
 @kernel
 def load_labels(labels, order, end, position, count, scratch, like):
-    """The labels of `count` examples as lanes, -1 in the lanes behind them; those of later ones are prefetched."""
+    """The labels of `count` examples as lanes, -1 in the lanes behind them; those of later ones are prefetched.
+
+    And so is the order, of which small batches see nothing so far ahead but here.
+    """
+    for lane in range(0, len(like), EXAMPLES_OF_LINE):
+        prefetch(order, position + lane + 2 * EXAMPLES_AHEAD)
     for lane in range(len(like)):
         if position + lane + EXAMPLES_AHEAD < end:
             prefetch(labels, at(order, position + lane + EXAMPLES_AHEAD))

@@ -12,6 +12,7 @@ from fastfnn.kernels import (
     activations,
     batchnorm,
     dense_by_matrix,
+    dense_by_unit,
     dense_features,
     hidden_by_matrix,
     narrow_by_matrix,
@@ -24,7 +25,7 @@ from fastfnn.kernels import (
 from fastfnn.kernels.hidden import Product, WeightGradient
 from fastfnn.kernels.passes import Block
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.simd import by_pointers, zeros, zeros_of
+from fastfnn.kernels.simd import as_words, by_pointers, zeros, zeros_of
 from fastfnn.kernels.structures import (
     ADAM,
     ADAMW,
@@ -50,8 +51,9 @@ OPTIMIZERS = {
 }
 
 
-def make_dense_forward(by_feature: int) -> Function:
-    """`dense_features.forward` for either layout of the weights."""
+def make_dense_forward(by_feature: int, packed: int) -> Function:
+    """`dense_features.forward` for either layout of the weights, and for bytes that are packed or for any values."""
+    grids_of_tiles = dense_features.grids_of_packed if packed else dense_features.grids_of_tiles
 
     # fmt: off
     def dense_forward(
@@ -62,14 +64,16 @@ def make_dense_forward(by_feature: int) -> Function:
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
         matrix = DenseWeights(weights, weights_at, weights_stride, units)
-        outputs, like = Outputs(z, z_at, z_tile), zeros(scratch, VECTOR_BYTES)
-        dense_features.forward(rows, examples, matrix, by_feature, outputs, ahead, starts, scratch, like)
+        outputs, x, like = Outputs(z, z_at, z_tile), as_words(scratch, packed), zeros(scratch, VECTOR_BYTES)
+        grids = grids_of_tiles(like)
+        dense_features.forward(rows, examples, matrix, by_feature, outputs, ahead, starts, x, grids, like)
 
     return dense_forward
 
 
-def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) -> Function:
-    """`dense_features.update`; a size is 0 where it is given None."""
+def make_dense_update(features_bytes: int, units_bytes: int, in_place: int) -> Function:
+    """`dense_features.update`; a size is 0 where it is given None, and in_place says of what values grids are."""
+    grids_in_place = dense_by_unit.GRIDS_IN_PLACE[in_place]
 
     # fmt: off
     def dense_update(
@@ -84,7 +88,7 @@ def make_dense_update(features_bytes: int, units_bytes: int, direct_bytes: int) 
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient = Outputs(dz, dz_at, dz_stride)
         of_features, of_units = zeros(scratch, features_bytes), zeros(scratch, units_bytes)
-        direct = zeros(scratch, direct_bytes)
+        direct = grids_in_place(of_features)
         dense_features.update(rows, examples, share, matrix, gradient, scratch, of_features, of_units, direct)
 
     return dense_update
@@ -173,7 +177,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
     # fmt: off
     def forward(
         entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
-        weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every,
+        weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, starts,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -183,7 +187,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
         outputs = Outputs(z, z_at, z_stride)
         main, tail, wide = zeros(z, main_bytes), zeros(z, tail_bytes), zeros(z, wide_bytes)
         four = zeros_of(wide, 4)
-        panels.forward_panel(rows, examples, band, panel, outputs, distance, every, main, tail, wide, four)
+        panels.forward_panel(rows, examples, band, panel, outputs, distance, every, starts, main, tail, wide, four)
 
     return forward
 
@@ -195,7 +199,7 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
     # fmt: off
     def update(
         entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
-        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every, starts,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -205,7 +209,8 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
         gradient = Outputs(dz, dz_at, dz_stride)
         main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
         four = zeros_of(wide, 4)
-        panels.update_panel(rows, examples, band, panel, gradient, scale, distance, every, main, tail, wide, four)
+        asking = (distance, every, starts)
+        panels.update_panel(rows, examples, band, panel, gradient, scale, *asking, main, tail, wide, four)
 
     return update
 

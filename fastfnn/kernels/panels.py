@@ -10,7 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
-from fastfnn.kernels.rows import ROWS_AT_ONCE, listed_values, prefetch_first_lines, prefetch_listed, prefetch_row
+from fastfnn.kernels.rows import (
+    ROWS_AT_ONCE,
+    find_listed,
+    found_values,
+    prefetch_cuts,
+    prefetch_first_lines,
+    prefetch_row,
+)
 from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, splat, splat_lane, store
 from fastfnn.kernels.structures import RECORDS_BY_KIND
 
@@ -63,39 +70,34 @@ def asks(rows):
     return rows.dense == 0 or rows.records == RECORDS_BY_KIND or itemsize(rows.values) == 1
 
 
-@inlined_kernel
-def prefetch_turn(rows, examples, number, position, every, turn):
-    """Asks for the row at a position, which comes later, if it is its turn, and for the first lines of some at once."""
-    if number % ROWS_AT_ONCE == 0:
-        prefetch_first_lines(rows, examples.order, position + turn, examples.end, every)
-    if number % every == turn:
-        prefetch_row(rows, examples.order, position, examples.end)
-
-
 @kernel
-def forward_panel(rows, examples, band, panel, z, distance, every, main, tail, wide, four):
+def forward_panel(rows, examples, band, panel, z, distance, every, found, main, tail, wide, four):
     """z = the products of the listed features, for the examples, as rows, and the units of one panel.
 
     Those of a band behind the first one are added. Of the rows that come so many examples later, every one or every
-    second one is prefetched, or none for 0.
+    second one is prefetched, or none for 0. `found` has room for what is looked up of a few rows.
     """
-    end = examples.first + examples.size
-    for i in range(examples.size):
-        position, z_at = examples.first + i, z.at + i * z.stride
-        if distance > 0 and asks(rows):
-            prefetch_turn(rows, examples, i, position + distance, every, 0)
-        prefetch_listed(rows, band, examples.order, position, end)
-        of_band = listed_values(rows, band, at(examples.order, position))
-        main_sums, tail_sums = sum_products(rows, *of_band, panel, main, tail, wide, four)
-        if main is not None:
-            if band.number > 0:
-                main_sums = main_sums + load(z.values, z_at, main)
-            store(main_sums, z.values, z_at)
-            z_at += len(main)
-        if tail is not None:
-            if band.number > 0:
-                tail_sums = tail_sums + load(z.values, z_at, tail)
-            store(tail_sums, z.values, z_at)
+    asked = distance > 0 and asks(rows)
+    for begin in range(0, examples.size, ROWS_AT_ONCE):
+        first, count = examples.first + begin, min(ROWS_AT_ONCE, examples.size - begin)
+        if asked:
+            prefetch_first_lines(rows, examples.order, first + distance, examples.end, every)
+        prefetch_cuts(band, examples, first, count)
+        find_listed(rows, band, examples, first, count, found)
+        for i in range(count):
+            if asked and i & (every - 1) == 0:
+                prefetch_row(rows, examples.order, first + i + distance, examples.end)
+            z_at = z.at + (begin + i) * z.stride
+            main_sums, tail_sums = sum_products(rows, *found_values(found, i), panel, main, tail, wide, four)
+            if main is not None:
+                if band.number > 0:
+                    main_sums = main_sums + load(z.values, z_at, main)
+                store(main_sums, z.values, z_at)
+                z_at += len(main)
+            if tail is not None:
+                if band.number > 0:
+                    tail_sums = tail_sums + load(z.values, z_at, tail)
+                store(tail_sums, z.values, z_at)
 
 
 @kernel
@@ -131,16 +133,21 @@ def update_example(rows, start, columns_at, count, panel, dz, dz_at, scale, main
 
 
 @kernel
-def update_panel(rows, examples, band, panel, dz, scale, distance, every, main, tail, wide, four):
+def update_panel(rows, examples, band, panel, dz, scale, distance, every, found, main, tail, wide, four):
     """panel += scale * x.T @ dz, summed over the examples in their order, for a panel's units and a band of features.
 
     Rows that come later are prefetched as in `forward_panel`; of two, the other one.
     """
-    end = examples.first + examples.size
-    for i in range(examples.size):
-        position = examples.first + i
-        if distance > 0 and (every == 1 or asks(rows)):
-            prefetch_turn(rows, examples, i, position + distance, every, every - 1)
-        prefetch_listed(rows, band, examples.order, position, end)
-        of_band = listed_values(rows, band, at(examples.order, position))
-        update_example(rows, *of_band, panel, dz.values, dz.at + i * dz.stride, scale, main, tail, wide, four)
+    asked = distance > 0 and (every == 1 or asks(rows))
+    for begin in range(0, examples.size, ROWS_AT_ONCE):
+        first, count = examples.first + begin, min(ROWS_AT_ONCE, examples.size - begin)
+        if asked:
+            prefetch_first_lines(rows, examples.order, first + distance + every - 1, examples.end, every)
+        prefetch_cuts(band, examples, first, count)
+        find_listed(rows, band, examples, first, count, found)
+        for i in range(count):
+            if asked and (i + 1) & (every - 1) == 0:
+                prefetch_row(rows, examples.order, first + i + distance, examples.end)
+            dz_at = dz.at + (begin + i) * dz.stride
+            values = found_values(found, i)
+            update_example(rows, *values, panel, dz.values, dz_at, scale, main, tail, wide, four)

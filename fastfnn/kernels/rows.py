@@ -10,8 +10,8 @@ from fastfnn.kernels.structures import BYTES_PER_LINE, RECORDS_BY_KIND
 
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
-NEAR_ROWS = 2  # so many later, listed values come to the nearest cache
-ROWS_AT_ONCE = 16  # whose first lines are asked for together
+ROWS_AT_ONCE = 16  # whose first lines are asked for together, and which are looked up together
+WORDS_OF_ROW = 3  # that say where its listed values are
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 
 
@@ -101,19 +101,33 @@ def listed_values(rows, band, example):
 
 
 @inlined_kernel
-def prefetch_listed(rows, band, order, position, end):
-    """Asks for the listed values of the row after the next one and their columns, which are in the caches already.
+def prefetch_cuts(band, examples, begin, count):
+    """Asks where the rows are cut that come later than some examples: that comes from farther away."""
+    if band.stride > 0:
+        for position in range(begin + ROWS_AHEAD, min(begin + ROWS_AHEAD + count, examples.end)):
+            prefetch(band.cuts, at(examples.order, position) * band.stride + band.number)
 
-    How many a row has is mispredicted mostly; then nothing of the next ones has been read ahead. Where rows that come
-    later are cut comes from farther away.
+
+@inlined_kernel
+def find_listed(rows, band, examples, begin, count, found):
+    """Writes where the listed values of the examples from a position on are, and asks for them and their columns.
+
+    How many a row has is mispredicted mostly; then nothing of the next ones has been read ahead.
     """
-    if band.stride > 0 and position + ROWS_AHEAD < end:
-        prefetch(band.cuts, at(order, position + ROWS_AHEAD) * band.stride + band.number)
-    if position + NEAR_ROWS < end:
-        start, columns_at, count = listed_values(rows, band, at(order, position + NEAR_ROWS))
+    for i in range(count):
+        start, columns_at, n = listed_values(rows, band, at(examples.order, begin + i))
         prefetch_near(rows.values, start)
         prefetch_near(rows.columns, columns_at)
-        prefetch_near(rows.columns, columns_at + count)
+        prefetch_near(rows.columns, columns_at + n)
+        found[WORDS_OF_ROW * i] = start
+        found[WORDS_OF_ROW * i + 1] = columns_at
+        found[WORDS_OF_ROW * i + 2] = n
+
+
+@inlined_kernel
+def found_values(found, i):
+    """What `find_listed` has written for an example, as `listed_values`."""
+    return at(found, WORDS_OF_ROW * i), at(found, WORDS_OF_ROW * i + 1), at(found, WORDS_OF_ROW * i + 2)
 
 
 @inlined_kernel

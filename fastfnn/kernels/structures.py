@@ -22,6 +22,7 @@ Reals = NDArray[Any]  # of the network's dtype
 
 RELU, IDENTITY, LOGISTIC, TANH = range(4)
 RECORDS, RECORDS_BY_KIND = 1, 2
+IN_SCRATCH, VALUES_IN_PLACE, BYTES_IN_PLACE = range(3)  # what the update of dense features multiplies where it lies
 BATCHNORM_OFF, BATCHNORM_BEFORE, BATCHNORM_AFTER = range(3)
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 

@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn.kernels.simd import (
+    PACKED,
     add_grid,
     add_loads,
+    as_words,
     at,
     equal,
     exp,
     first_lane,
     fma,
+    fma_columns,
     fma_grid,
     greater,
     itemsize,
@@ -32,6 +35,7 @@ from fastfnn.kernels.simd import (
     narrow,
     not_below,
     outer_fma,
+    put_in_column,
     rectify_grid,
     repeat,
     splat,
@@ -203,6 +207,38 @@ def of_rows(source, starts, target):
     transpose_rows(source, starts, 1, 3, target, 5, zeros(target, 64))
 
 
+def probe_of_columns(packed: int) -> Any:
+    """Columns written all at once, and value by value, and multiplied: two tiles by three units."""
+
+    @probe
+    def of_columns(source, starts, together, one_by_one, weights, out):
+        like = zeros(out, 64)
+        v = len(like)
+        x, others = as_words(together, packed), as_words(one_by_one, packed)
+        for tile in range(2):
+            to = 2 + tile * 17 * v
+            transpose_rows(source, starts, 1, 3 + tile, x, to, like)
+            for row in range(v):
+                for k in range(16):
+                    put_in_column(source[starts[1 + row] + 3 + tile + k], others, to, k, row, like)
+        grid = repeat(repeat(load(weights, 0, like), 3), 2)
+        for k in range(0, 16, PACKED):
+            grid = fma_columns(x, 2 + k * v, 17 * v, weights, 1 + 5 * k, 5, 2, grid)
+        store_grid(grid, out, 0, 3 * v, v)
+
+    return of_columns
+
+
+of_columns, of_packed_columns = probe_of_columns(0), probe_of_columns(1)
+
+
+@probe
+def of_bytes_in_blocks(source, x, out):
+    like = zeros(x, 64)
+    v = len(like)
+    store_grid(fma_grid(source, 3, 5, x, 2, 3, repeat(repeat(load(x, 9, like), 2), 3)), out, 0, 2 * v, v)
+
+
 @probe
 def copy(source, source_at, target, target_at):
     store(load(source, source_at, zeros(source, 64)), target, target_at)
@@ -285,6 +321,17 @@ def run_probes() -> Outputs:
             for kind in ("uint8", dtype):
                 outputs[f"rows of {kind} as {dtype}"] = np.full(16 * lanes + 7, 77, dtype)
                 of_rows(stored_values(kind), row_starts(lanes), outputs[f"rows of {kind} as {dtype}"])
+            bytes_of = stored_values("uint8")
+            for kind, source, probe_of in (
+                ("values", normal(SIZE, dtype), of_columns),
+                ("bytes", bytes_of, of_columns),
+                ("packed bytes", bytes_of, of_packed_columns),
+            ):
+                written = outputs[f"columns of {kind} {dtype}"] = np.zeros((2, 35 * lanes), dtype)
+                products = outputs[f"products of {kind} {dtype}"] = np.zeros(6 * lanes, dtype)
+                probe_of(source, row_starts(lanes), *written, normal(96, dtype), products)
+            outputs[f"blocks of bytes {dtype}"] = np.zeros(6 * lanes, dtype)
+            of_bytes_in_blocks(bytes_of, normal(3 * lanes, dtype), outputs[f"blocks of bytes {dtype}"])
             for gap in GAPS:
                 places = np.resize(floats(dtype, seed=1), (2, 12 * lanes))
                 of_places(x, *places, lanes + gap)

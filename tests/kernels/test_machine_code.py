@@ -19,9 +19,9 @@ from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels.compilation import compiled_for
 from fastfnn.kernels.machine_code import Key
-from fastfnn.kernels.processor import INTERPRETED, MATRICES
+from fastfnn.kernels.processor import INTERPRETED, MATRICES, ROOMY
 from fastfnn.kernels.routines import Routine
-from fastfnn.kernels.structures import TANH
+from fastfnn.kernels.structures import BYTES_IN_PLACE, IN_SCRATCH, TANH
 from fastfnn.stretch import Stretch
 from fastfnn.training import train
 
@@ -64,8 +64,9 @@ def without_layers(found: Iterable[str]) -> list[str]:
     return sorted(name for name in found if not name.startswith("make_layers"))
 
 
-DENSE = ["make_dense_forward 0", "make_dense_update 64 0 0"]
-DENSE_BY_FEATURE = ["make_dense_forward 1", "make_dense_update 0 64 0"]
+IN_PLACE = BYTES_IN_PLACE if ROOMY else IN_SCRATCH
+DENSE = [f"make_dense_forward 0 {int(ROOMY)}", f"make_dense_update 64 0 {IN_PLACE}"]
+DENSE_BY_FEATURE = [f"make_dense_forward 1 {int(ROOMY)}", f"make_dense_update 0 64 {IN_SCRATCH}"]
 OTHERS = ["steps.evaluate", "steps.run_steps", "make_update_step 0"]
 FUNCTIONS = {
     ("dense", 20): DENSE,

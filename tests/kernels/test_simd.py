@@ -296,6 +296,32 @@ def test_rows_from_anywhere_become_columns(outputs: Outputs, kind: str, dtype: s
     np.testing.assert_array_equal(bits(found), bits(expected))
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", ["values", "bytes", "packed bytes"])
+def test_columns_are_multiplied_as_they_were_written(outputs: Outputs, kind: str, dtype: str) -> None:
+    """All at once or value by value, packed or not."""
+    lanes = 64 // np.dtype(dtype).itemsize
+    together, one_by_one = outputs[f"columns of {kind} {dtype}"]
+    np.testing.assert_array_equal(bits(together), bits(one_by_one))
+    source = normal(SIZE, dtype) if kind == "values" else stored_values("uint8")
+    starts, weights = row_starts(lanes)[1:] + 3, normal(96, dtype)
+    of_unit = [weights[1 + 2 * j :: 5][:16] for j in range(3)]
+    tiles = [np.array([source[start + tile :][:16] for start in starts], dtype) for tile in range(2)]
+    expected = [weights[:lanes] + tile @ factors for tile in tiles for factors in of_unit]
+    scale = np.abs(source[:256].astype(dtype)).max()
+    found = outputs[f"products of {kind} {dtype}"].reshape(6, lanes)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=64 * scale * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_bytes_in_blocks(outputs: Outputs, dtype: str) -> None:
+    lanes = 64 // np.dtype(dtype).itemsize
+    x, source = normal(3 * lanes, dtype), stored_values("uint8").astype(dtype)
+    expected = [x[9 : 9 + lanes] + source[i : i + lanes] * x[k] for i in (3, 8, 13) for k in (2, 5)]
+    found = outputs[f"blocks of bytes {dtype}"].reshape(6, lanes)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
+
+
 class Inner(NamedTuple):
     values: Any
     number: int
@@ -427,9 +453,10 @@ def test_twins_agree(outputs: Outputs, tmp_path: Path) -> None:
     for name, values in outputs.items():
         if name == "fma float64":
             continue
-        if name.startswith(("fma", "exp", "blocks")):
+        if name.startswith(("fma", "exp", "blocks", "products")):
             epsilon = np.finfo(values.dtype).eps
+            largest = 16 * 255 if name.startswith("products") else 1  # what is added up
             with np.errstate(all="ignore"):
-                np.testing.assert_allclose(twins[name], values, rtol=4 * epsilon, atol=epsilon, err_msg=name)
+                np.testing.assert_allclose(twins[name], values, rtol=4 * epsilon, atol=largest * epsilon, err_msg=name)
         else:
             np.testing.assert_array_equal(bits(twins[name]), bits(values), err_msg=name)

@@ -36,6 +36,15 @@ from fastfnn.kernels.simd.arithmetic import (
     total,
     where,
 )
+from fastfnn.kernels.simd.columns import (
+    COLUMNS_TOGETHER,
+    PACKED,
+    as_words,
+    fma_columns,
+    put_in_column,
+    transpose_pairs,
+    transpose_rows,
+)
 from fastfnn.kernels.simd.grids import (
     add_grid,
     add_loads,
@@ -83,14 +92,7 @@ from fastfnn.kernels.simd.memory import (
     zeros_of,
 )
 from fastfnn.kernels.simd.tiles import backward_tile, forward_tile, gradient_tile, rows_of_tile
-from fastfnn.kernels.simd.transposes import (
-    COLUMNS_TOGETHER,
-    outer_fma,
-    store_totals,
-    transpose,
-    transpose_pairs,
-    transpose_rows,
-)
+from fastfnn.kernels.simd.transposes import outer_fma, store_totals, transpose
 from fastfnn.kernels.simd.vectors import (
     INT32,
     VectorType,
@@ -101,6 +103,7 @@ from fastfnn.kernels.simd.vectors import (
 __all__ = [
     "COLUMNS_TOGETHER",
     "INT32",
+    "PACKED",
     "PAIRS_OF_SQUARE",
     "REGISTERS",
     "REGISTER_BYTES",
@@ -114,6 +117,7 @@ __all__ = [
     "add_product",
     "add_products",
     "address",
+    "as_words",
     "at",
     "backward_tile",
     "by_pointers",
@@ -126,6 +130,7 @@ __all__ = [
     "exp",
     "first_lane",
     "fma",
+    "fma_columns",
     "fma_grid",
     "forward_tile",
     "gradient_tile",
@@ -149,6 +154,7 @@ __all__ = [
     "paired",
     "prefetch",
     "prefetch_near",
+    "put_in_column",
     "quotient",
     "rectify_grid",
     "repeat",

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastfnn.kernels.simd.arithmetic import fma_twin
-from fastfnn.kernels.simd.memory import load_twin, store_twin
+from fastfnn.kernels.simd.memory import load_twin, store_twin, vector_at
 from fastfnn.kernels.simd.vectors import (
     constant_vector,
     data_of,
@@ -45,11 +45,13 @@ def parts_of(builder: Any, block: Any, count: int) -> list[Any]:
     return [builder.extract_value(block, i) for i in range(count)]
 
 
-def _grid_parts(builder: Any, grid: Any, kind: Any) -> list[list[Any]]:
+def grid_parts(builder: Any, grid: Any, kind: Any) -> list[list[Any]]:
+    """The vectors of a grid of this type, row by row."""
     return [parts_of(builder, row, kind.dtype.count) for row in parts_of(builder, grid, kind.count)]
 
 
-def _pack_grid(builder: Any, rows: list[list[Any]]) -> Any:
+def pack_grid(builder: Any, rows: list[list[Any]]) -> Any:
+    """A grid of these vectors."""
     return cgutils.pack_array(builder, [cgutils.pack_array(builder, row) for row in rows])
 
 
@@ -97,7 +99,7 @@ def load_grid(typing_context: Any, array: Any, offset: Any, row_stride: Any, str
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = _grid_pointers(context, builder, array, arguments[:4], like)
         align = size_of(array.dtype)
-        return _pack_grid(builder, [[builder.load(p, align=align) for p in row] for row in pointers])
+        return pack_grid(builder, [[builder.load(p, align=align) for p in row] for row in pointers])
 
     intp = types.intp
     return like(array, intp, intp, intp, like), codegen
@@ -113,7 +115,7 @@ def store_grid(typing_context: Any, grid: Any, array: Any, offset: Any, row_stri
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = _grid_pointers(context, builder, array, arguments[1:], grid)
-        for row, places in zip(_grid_parts(builder, arguments[0], grid), pointers, strict=True):
+        for row, places in zip(grid_parts(builder, arguments[0], grid), pointers, strict=True):
             for vector, place in zip(row, places, strict=True):
                 builder.store(vector, place, align=size_of(array.dtype))
         return context.get_dummy_value()
@@ -133,7 +135,7 @@ def add_grid(typing_context: Any, grid: Any, array: Any, offset: Any, row_stride
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = _grid_pointers(context, builder, array, arguments[1:], grid)
         align = size_of(array.dtype)
-        for row, places in zip(_grid_parts(builder, arguments[0], grid), pointers, strict=True):
+        for row, places in zip(grid_parts(builder, arguments[0], grid), pointers, strict=True):
             for vector, place in zip(row, places, strict=True):
                 builder.store(builder.fadd(builder.load(place, align=align), vector), place, align=align)
         return context.get_dummy_value()
@@ -153,7 +155,7 @@ def splat_grid(typing_context: Any, array: Any, offset: Any, stride: Any, like: 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         scalars = _scalars(context, builder, array, arguments[:3], like.dtype.count)
         row = [filled(builder, scalar, like.dtype.dtype.lanes) for scalar in scalars]
-        return _pack_grid(builder, [row] * like.count)
+        return pack_grid(builder, [row] * like.count)
 
     return like(array, types.intp, types.intp, like), codegen
 
@@ -174,7 +176,10 @@ def _fma_grid_twin(x: Any, x_at: int, x_stride: int, y: Any, y_at: int, y_stride
 
 @operation(_fma_grid_twin)
 def fma_grid(typing_context: Any, x: Any, x_at: Any, x_stride: Any, y: Any, y_at: Any, y_stride: Any, grid: Any) -> Any:
-    """Adds the vector at x[x_at + i * x_stride] times the scalar y[y_at + j * y_stride] to vector (i, j)."""
+    """Adds the vector at x[x_at + i * x_stride] times the scalar y[y_at + j * y_stride] to vector (i, j).
+
+    x may be of another dtype, as for `load_converted`.
+    """
     vector, rows, columns = llvm_type(grid.dtype.dtype), grid.count, grid.dtype.count
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -182,12 +187,11 @@ def fma_grid(typing_context: Any, x: Any, x_at: Any, x_stride: Any, y: Any, y_at
         splats = [filled(builder, scalar, vector.count) for scalar in scalars]
         result = []
         for at, sums in zip(
-            strided(builder, arguments[1], arguments[2], rows), _grid_parts(builder, arguments[6], grid), strict=True
+            strided(builder, arguments[1], arguments[2], rows), grid_parts(builder, arguments[6], grid), strict=True
         ):
-            pointer = pointer_to(context, builder, x, arguments[0], at, vector)
-            loaded = builder.load(pointer, align=size_of(x.dtype))
+            loaded = vector_at(context, builder, x, arguments[0], at, grid.dtype.dtype)
             result.append([multiply_add(builder, loaded, s, part) for s, part in zip(splats, sums, strict=True)])
-        return _pack_grid(builder, result)
+        return pack_grid(builder, result)
 
     intp = types.intp
     return grid(x, intp, intp, y, intp, intp, grid), codegen
@@ -199,8 +203,8 @@ def rectify_grid(typing_context: Any, grid: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         zero = constant_vector(llvm_type(grid.dtype.dtype), 0)
-        rows = _grid_parts(builder, arguments[0], grid)
-        return _pack_grid(
+        rows = grid_parts(builder, arguments[0], grid)
+        return pack_grid(
             builder, [[builder.select(builder.fcmp_ordered("<", v, zero), zero, v) for v in row] for row in rows]
         )
 

@@ -131,19 +131,25 @@ def at(typing_context: Any, array: Any, offset: Any) -> Any:
     return array.dtype(array, types.intp), codegen
 
 
+def vector_at(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, like: VectorType) -> Any:
+    """The LLVM value of `load_converted`."""
+    stored = ir.VectorType(LLVM_SCALARS[array_type.dtype], like.lanes)
+    values = builder.load(
+        pointer_to(context, builder, array_type, array, offset, stored), align=size_of(array_type.dtype)
+    )
+    if isinstance(array_type.dtype, types.Integer):
+        return builder.uitofp(values, llvm_type(like))
+    if array_type.dtype == like.dtype:
+        return values
+    return (builder.fpext if array_type.dtype == types.float32 else builder.fptrunc)(values, llvm_type(like))
+
+
 @operation(lambda array, offset, like: array[offset : offset + len(like)].astype(like.dtype))
 def load_converted(typing_context: Any, array: Any, offset: Any, like: Any) -> Any:
     """The values array[offset : offset + lanes], of any unsigned integer or floating dtype, in the dtype of `like`."""
-    stored = ir.VectorType(LLVM_SCALARS[array.dtype], like.lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = pointer_to(context, builder, array, arguments[0], arguments[1], stored)
-        values = builder.load(pointer, align=size_of(array.dtype))
-        if isinstance(array.dtype, types.Integer):
-            return builder.uitofp(values, llvm_type(like))
-        if array.dtype == like.dtype:
-            return values
-        return (builder.fpext if array.dtype == types.float32 else builder.fptrunc)(values, llvm_type(like))
+        return vector_at(context, builder, array, arguments[0], arguments[1], like)
 
     return like(array, types.intp, like), codegen
 
