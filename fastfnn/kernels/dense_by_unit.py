@@ -29,7 +29,7 @@ UNITS_OF_VECTOR = 10 if ROOMY else 5  # whose sums for one vector do
 
 @kernel
 def no_grids(like):
-    """None: all values are converted first."""
+    """Nothing, since all values are converted first."""
     return
 
 

@@ -1,6 +1,6 @@
 """Columns of rows that lie anywhere: a vector has one column of as many rows as it has lanes.
 
-Of bytes, four columns may be `packed` in one vector of 32-bit words, which take a quarter of the memory. They are taken
+Of bytes, four columns may be `packed` in one vector of 32-bit words, where the first of them would be. They are taken
 apart where they are multiplied: beside multiply-adds, that takes next to no time.
 """
 
