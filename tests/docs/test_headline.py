@@ -39,8 +39,7 @@ def table(text: str) -> Table:
 
 README = tables((ROOT / "README.md").read_text(encoding="utf-8"))
 PAGES = {
-    name: (ROOT / "reports" / name / "README.md").read_text(encoding="utf-8")
-    for name in ("benchmark", "benchmark-amx")
+    name: (ROOT / "reports" / name / "README.md").read_text(encoding="utf-8") for name in ("benchmark", "benchmark-amx")
 }
 TABLES = {"benchmark": README[0], "benchmark-amx": README[2]}  # of the first network, by the page
 
