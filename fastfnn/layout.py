@@ -17,6 +17,7 @@ from fastfnn.kernels.structures import TILES_BY_ROWS
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
 EXAMPLES_BY_MATRIX = 32  # of a batch, from which matrix registers pay: weights are written anew for every step
+EXAMPLES_BY_BYTES = 64  # from which fixed-point numbers pay, which are likewise
 MOST_WEIGHTS = 1024  # of every layer behind the first, up to which a block goes through all of them in one call
 WIDTH_BY_MATRIX = 128  # units of the narrower of two layers, from which they pay for the weights between them
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
@@ -156,6 +157,7 @@ def make_layout(
         dense_by_feature=by_feature,
         by_matrix=_integers(by_matrix),
         trains_by_matrix=batch_size == 0 or batch_size >= EXAMPLES_BY_MATRIX,
+        trains_by_bytes=batch_size == 0 or batch_size >= EXAMPLES_BY_BYTES,
         **offsets,
         **(_offsets_together(sizes, offsets) if together else _partial_offsets(sizes, row_widths, by_rows, lanes)),
         **running,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastfnn.kernels.machine_code import Key
-from fastfnn.kernels.memory import aligned_zeros, room_for_squares
-from fastfnn.kernels.processor import INTERPRETED, ROOMY, VECTOR_BYTES
+from fastfnn.kernels.memory import aligned_zeros, room_for_bytes, room_for_squares
+from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, INTERPRETED, ROOMY, VECTOR_BYTES
 from fastfnn.kernels.routines import addresses, by_words
 from fastfnn.kernels.structures import (
     BATCHNORM_OFF,
@@ -58,6 +58,7 @@ class FirstLayer(NamedTuple):
     by_feature: bool  # `Layout.dense_by_feature`
     by_matrix: bool  # whether dense features are multiplied in matrix registers
     narrow: bool  # and, if so, whether by `narrow_by_matrix`
+    by_bytes: bool  # whether products of bytes are summed forward
     training: bool  # else there are no updates
 
     @classmethod
@@ -71,7 +72,9 @@ class FirstLayer(NamedTuple):
         few = units < UNITS_OF_FLOATS and kinds[1] != "uint8"
         pays = units >= UNITS_BY_MATRIX or (not few and (layout.trains_by_matrix or not training))
         by_matrix = bool(layout.by_matrix[1]) and pays
-        by = layout.dense_by_feature, by_matrix, by_matrix and units <= NARROW_UNITS
+        of_bytes = kinds[1] == "uint8" and dtype == "float32" and HAS_BYTE_PRODUCTS and not by_matrix
+        by_bytes = of_bytes and (layout.trains_by_bytes or not training)
+        by = layout.dense_by_feature, by_matrix, by_matrix and units <= NARROW_UNITS, by_bytes
         return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, training)
 
     @property
@@ -101,11 +104,13 @@ class FirstLayer(NamedTuple):
         of_memory = (reals, f"*{WORD}")
         of_matrix: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0, int(self.narrow))]
 
-        kind = "dense"
+        forward, update = "make_dense_forward", "make_dense_update"
         of_forward: list[tuple[int, ...]] = [(int(self.by_feature), int(self.packs))]
         of_update: list[tuple[int, ...]] = [(features, units, self.in_place)]
         if self.by_matrix:
-            kind, of_forward, of_update = "matrix", of_matrix, of_matrix
+            forward, update, of_forward, of_update = "make_matrix_forward", "make_matrix_update", of_matrix, of_matrix
+        elif self.by_bytes:
+            forward, of_forward = "make_bytes_forward", [(int(self.by_feature),)]
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
             of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD)
@@ -113,8 +118,8 @@ class FirstLayer(NamedTuple):
             return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 
         return {
-            "dense_forward": keys(f"make_{kind}_forward", of_forward, (*of_product, *of_memory), self.dense),
-            "dense_update": keys(f"make_{kind}_update", of_update, (*of_sum, *of_memory), self.training and self.dense),
+            "dense_forward": keys(forward, of_forward, (*of_product, *of_memory), self.dense),
+            "dense_update": keys(update, of_update, (*of_sum, *of_memory), self.training and self.dense),
             "forward": keys("make_forward", panels, (*of_panel, WORD, WORD, f"*{WORD}"), self.records),
             "update": keys(
                 "make_update", panels, (*of_panel, REAL, WORD, WORD, f"*{WORD}"), self.training and self.records
@@ -129,8 +134,10 @@ def bind_rows(layer: FirstLayer, rows: Rows, whole: Share, share: Share) -> Inpu
     size = max(TILES_TOGETHER * lanes, EXAMPLES_PER_PASS) * FEATURES_TOGETHER
     if layer.by_matrix:
         size = room_for_squares(rows.dense, sum(main + tail for main, tail in layer.panels))
+    if layer.by_bytes:
+        size = max(size, room_for_bytes(rows.dense, sum(main + tail for main, tail in layer.panels)))
     scratch = aligned_zeros(size, layer.dtype)
-    starts = np.zeros(EXAMPLES_TOGETHER, np.int64)
+    starts = np.zeros(EXAMPLES_TOGETHER + 1, np.int64)
     words = {"rows": _words(rows), "whole": _words(whole), "share": _words(share)}
     return Inputs(**words, **functions, scratch=scratch, starts=starts)
 

@@ -35,23 +35,24 @@ from fastfnn.kernels.simd import (
     store_grid,
     transpose_rows,
 )
-from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, RECORDS_BY_KIND, TILES_TOGETHER, Outputs
+from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, RECORDS_BY_KIND, Outputs
 
 UNITS_OF_TILE = 20 if ROOMY else 5  # whose sums for one tile stay in registers
+TILES, UNITS_OF_TILES = (2, 10) if ROOMY else (1, 5)  # of a grid of sums: bytes are taken apart for each group of units
 
 
 @kernel
 def grids_of_tiles(like):
     """Grids of sums for several tiles, and many units, few and one."""
-    many, few, one = repeat(like, 5), repeat(like, 4), repeat(like, 1)
-    return repeat(many, TILES_TOGETHER), repeat(few, TILES_TOGETHER), repeat(one, TILES_TOGETHER)
+    many, few, one = repeat(like, UNITS_OF_TILES), repeat(like, 4), repeat(like, 1)
+    return repeat(many, TILES), repeat(few, TILES), repeat(one, TILES)
 
 
 @kernel
-def grids_of_packed(like):
-    """Grids for tiles of packed bytes, which are taken apart for each group of units: the fewer, the better."""
-    many, few, one = repeat(like, 10), repeat(like, 4), repeat(like, 1)
-    return repeat(many, 2), repeat(few, 2), repeat(one, 2)
+def grids_of_tile(like):
+    """The same for one tile."""
+    many, few, one = repeat(like, UNITS_OF_TILE), repeat(like, 4), repeat(like, 1)
+    return repeat(many, 1), repeat(few, 1), repeat(one, 1)
 
 
 @kernel
@@ -60,6 +61,13 @@ def find_rows(rows, examples, begin, count, starts):
     for i in range(count):
         example = at(examples.order, examples.first + min(begin + i, examples.size - 1))
         starts[i] = row_start(rows, example)
+
+
+@inlined_kernel
+def find_coming_rows(rows, examples, position, count, starts, to):
+    """The same for examples that come later, from a position of the order on, in starts[to:]."""
+    for i in range(count):
+        starts[to + i] = row_start(rows, at(examples.order, min(position + i, examples.end - 1)))
 
 
 @kernel
@@ -79,19 +87,32 @@ def prefetch_part(rows, examples, position, feature, lanes):
     """Asks for a part of so many rows that come later, for each sixteen features of rows of now.
 
     All at once, they would keep the rows of now waiting: of records some at a time, of a matrix, whose rows are long,
-    a cache line of each. Records of bytes are so short that they come with the listed features.
+    a cache line of each.
     """
+    if rows.records:
+        prefetch_records(rows, examples, position, feature, lanes)
+    elif begins_line(rows, feature):
+        for i in range(position, min(position + lanes, examples.end)):
+            prefetch(rows.values, row_start(rows, at(examples.order, i)) + feature)
+
+
+@inlined_kernel
+def begins_line(rows, feature):
+    """Whether this feature of a matrix is the first one of a cache line, if rows begin with one."""
+    return feature * itemsize(rows.values) % BYTES_PER_LINE == 0
+
+
+@inlined_kernel
+def prefetch_records(rows, examples, position, feature, lanes):
+    """`prefetch_part` of records; those of bytes are so short that they come with the listed features."""
     part, parts = feature // COLUMNS_TOGETHER, (rows.dense + COLUMNS_TOGETHER - 1) // COLUMNS_TOGETHER
     if rows.records == RECORDS_BY_KIND:
         prefetch_every_second(rows, examples, position, part, parts, lanes)
-    elif rows.records and itemsize(rows.values) > 1:
+    elif itemsize(rows.values) > 1:
         if feature == 0:
             prefetch_first_lines(rows, examples.order, position, examples.end, 1)
         for i in range(part * lanes // parts, (part + 1) * lanes // parts):
             prefetch_row(rows, examples.order, position + i, examples.end)
-    if not rows.records and feature * itemsize(rows.values) % BYTES_PER_LINE == 0:
-        for i in range(position, min(position + lanes, examples.end)):
-            prefetch(rows.values, row_start(rows, at(examples.order, i)) + feature)
 
 
 @inlined_kernel
@@ -143,82 +164,118 @@ class Product(NamedTuple):
 
 
 class Coming(NamedTuple):
-    """The rows of the examples from a position on, of which parts are asked for, and the first feature of now."""
+    """The rows of some tiles from a position on, of which parts are asked for, and the first feature of now.
+
+    Rows of a matrix begin at starts[starts_at:].
+    """
 
     rows: Any
     examples: Any
     position: int
+    tiles: int
+    starts: Any
+    starts_at: int
     feature: int
 
 
 @inlined_kernel
-def prefetch_coming(coming, k, tiles, lanes):
-    """Asks for a part of the rows of some tiles that come later, when feature k of those of now is multiplied.
+def from_feature(coming, feature):
+    """The same rows, when this feature is the first one of now."""
+    return Coming(coming.rows, coming.examples, coming.position, coming.tiles, coming.starts, coming.starts_at, feature)
+
+
+@inlined_kernel
+def prefetch_coming_records(coming, k, first_tile, last_tile, lanes):
+    """Asks for a part of the records of some tiles that come later, when feature k of those of now is multiplied.
 
     Each takes one of the few places that a core has for what is on its way to it, until it is there. While rows of now
     are read, those would be without a place; while they are multiplied, few are needed.
     """
-    if k % COLUMNS_TOGETHER == 0:
-        for tile in range(tiles):
+    if coming.rows.records and k % COLUMNS_TOGETHER == 0:
+        for tile in range(first_tile, last_tile):
             position, feature = coming.position + tile * lanes, coming.feature + k
-            prefetch_part(coming.rows, coming.examples, position, feature, lanes)
+            prefetch_records(coming.rows, coming.examples, position, feature, lanes)
+
+
+@inlined_kernel
+def prefetch_coming_lines(coming, feature, first_row, rows, first_tile, last_tile, lanes):
+    """Likewise for rows of a matrix: a cache line of some of each tile, without a branch that is mispredicted."""
+    if not coming.rows.records and begins_line(coming.rows, feature):
+        for tile in range(first_tile, last_tile):
+            for row in range(first_row, first_row + rows):
+                prefetch(coming.rows.values, at(coming.starts, coming.starts_at + tile * lanes + row) + feature)
 
 
 @kernel
-def multiply_grid(product, unit, z, coming, grid):
-    """Writes a product to z, or adds it, for as many tiles, and units from this one on, as the grid has."""
+def multiply_grid(product, unit, z, coming, asked, grid):
+    """Writes a product to z, or adds it, for as many tiles, and units from this one on, as the grid has.
+
+    The rows that come next have been asked for `asked` tiles before, and for so many as is returned then: one more for
+    each group of units, and all by the last one. Of floats, which have many cache lines, half a tile at a time: all
+    would keep the multiply-adds waiting.
+    """
     lanes, x_at = len(grid[0][0]), 0
+    behind = coming.tiles if unit + len(grid[0]) == product.units else min(asked + 1, coming.tiles)
     z_at, vector_at = z.at + unit * lanes, product.weights_at + unit * product.unit_step
+    together = lanes // 2 if itemsize(coming.rows.values) > 1 else lanes
     if not product.begins:
         grid = load_grid(z.values, z_at, z.stride, lanes, grid)
     for k in range(0, product.features, lanes):
-        weights_at = vector_at
-        if unit == 0:
-            prefetch_coming(coming, k, len(grid), lanes)
-        for _ in range(lanes // PACKED):
-            of_weights = (product.weights, weights_at, product.step, product.unit_step)
-            grid = fma_columns(product.x, x_at, product.x_tile, *of_weights, grid)
-            x_at += PACKED * lanes
-            weights_at += PACKED * product.step
+        weights_at, feature = vector_at, coming.feature + k
+        prefetch_coming_records(coming, k, asked, behind, lanes)
+        for row in range(0, lanes, together):
+            prefetch_coming_lines(coming, feature, row, together, asked, behind, lanes)
+            for _ in range(together // PACKED):
+                of_weights = (product.weights, weights_at, product.step, product.unit_step)
+                grid = fma_columns(product.x, x_at, product.x_tile, *of_weights, grid)
+                x_at += PACKED * lanes
+                weights_at += PACKED * product.step
         vector_at += product.vector_step
     store_grid(grid, z.values, z_at, z.stride, lanes)
+    return behind
 
 
 @kernel
-def multiply(product, z, coming, grids):
-    """Writes a product to z, or adds it, for all units, in grids of many, of few and of one."""
+def multiply_units(multiply, product, z, coming, grids):
+    """Calls `multiply`, which is like `multiply_grid`, for all units of a product, in grids of many, few and one."""
     many, few, one = grids
-    unit = 0
+    unit, asked = 0, 0
     while unit < product.units:
         if product.units - unit >= len(many[0]):
-            multiply_grid(product, unit, z, coming, many)
+            asked = multiply(product, unit, z, coming, asked, many)
             unit += len(many[0])
         elif product.units - unit >= len(few[0]):
-            multiply_grid(product, unit, z, coming, few)
+            asked = multiply(product, unit, z, coming, asked, few)
             unit += len(few[0])
         else:
-            multiply_grid(product, unit, z, coming, one)
+            asked = multiply(product, unit, z, coming, asked, one)
             unit += 1
 
 
+class Factors(NamedTuple):
+    """The weights, and scratch memory for values."""
+
+    weights: Any
+    by_feature: bool
+    x: Any
+
+
 @kernel
-def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, x, grids):
-    """`forward` for the tiles from example number `begin` on, as many as the grids have."""
-    tiles, like = len(grids[0]), grids[0][0][0]
+def multiply_tiles(factors, rows, starts, z, coming, grids):
+    """z = x @ weights for as many tiles as the grids have, of which the rows begin at `starts`."""
+    tiles, like, weights = len(grids[0]), grids[0][0][0], factors.weights
     lanes = len(like)
     x_tile = FEATURES_TOGETHER * lanes
-    step = weights.stride if by_feature else 1
-    unit_step = 1 if by_feature else lanes
-    vector_step = lanes * weights.stride if by_feature else weights.stride
-    of_tiles = Outputs(z.values, z.at + begin // lanes * z.stride, z.stride)
-    find_rows(rows, examples, begin, tiles * lanes, starts)
+    step = weights.stride if factors.by_feature else 1
+    unit_step = 1 if factors.by_feature else lanes
+    vector_step = lanes * weights.stride if factors.by_feature else weights.stride
     for first in range(0, rows.dense, FEATURES_TOGETHER):
         last = min(first + FEATURES_TOGETHER, rows.dense)
         for tile in range(tiles):
-            write_features(rows, starts, tile, first, last, x, tile * x_tile, like)
+            write_features(rows, starts, tile, first, last, factors.x, tile * x_tile, like)
         at_first = weights.at + first // lanes * vector_step
         product = Product(
-            x,
+            factors.x,
             x_tile,
             last - first,
             weights.values,
@@ -229,34 +286,54 @@ def forward_tiles(rows, examples, begin, weights, by_feature, z, ahead, starts, 
             unit_step,
             first == 0,
         )
-        multiply(product, of_tiles, Coming(rows, examples, ahead, first), grids)
+        multiply_units(multiply_grid, product, z, from_feature(coming, first), grids)
 
 
 @kernel
-def forward(rows, examples, weights, by_feature, z, ahead, starts, x, grids, like):
+def next_tiles(multiply, factors, rows, examples, begin, z, ahead, ahead_tiles, starts, grids):
+    """Calls `multiply` for the tiles from example number `begin` on, as many as the grids have.
+
+    Meanwhile the rows of some tiles from the position `ahead` on are asked for.
+    """
+    lanes, tiles = len(grids[0][0][0]), len(grids[0])
+    of_tiles = Outputs(z.values, z.at + begin // lanes * z.stride, z.stride)
+    find_rows(rows, examples, begin, tiles * lanes, starts)
+    if not rows.records:
+        find_coming_rows(rows, examples, ahead, ahead_tiles * lanes, starts, tiles * lanes)
+    coming = Coming(rows, examples, ahead, ahead_tiles, starts, tiles * lanes, 0)
+    multiply(factors, rows, starts, of_tiles, coming, grids)
+
+
+@kernel
+def go_through_tiles(multiply, factors, rows, examples, z, ahead, starts, like):
+    """Calls `multiply`, which is like `multiply_tiles`, for all tiles; the rows at the position `ahead` come next.
+
+    Complete tiles are multiplied together, so that fewer loads are needed for as many products. `like` is an example of
+    a vector of sums.
+    """
+    lanes, begin, of_tiles, of_tile = len(like), 0, grids_of_tiles(like), grids_of_tile(like)
+    while examples.size - begin > (TILES - 1) * lanes:
+        behind = begin + TILES * lanes
+        coming = next_rows(rows, examples, begin, behind, ahead)
+        next_tiles(multiply, factors, rows, examples, begin, z, coming, TILES, starts, of_tiles)
+        begin = behind
+    of_next = 1 if rows.records or examples.size <= lanes else TILES  # of a matrix, the first ones of the next block
+    while begin < examples.size:
+        behind = begin + lanes
+        coming = next_rows(rows, examples, begin, behind, ahead)
+        next_tiles(multiply, factors, rows, examples, begin, z, coming, of_next, starts, of_tile)
+        begin = behind
+
+
+@kernel
+def forward(rows, examples, weights, by_feature, z, ahead, starts, x, like):
     """z = x @ weights for some tiles, without scale or biases.
 
     Lanes behind the last example get what it gets. The rows of the examples from the position `ahead` on are prefetched
     meanwhile. `x` is scratch memory, of words where bytes are packed.
-
-    Complete tiles are multiplied together, as many as the grids have, so that fewer loads are needed for as many
-    products. That does not pay for few units and long rows of floats, which memory keeps waiting: sixteen rows at a
-    time arrive sooner than all.
     """
-    lanes, tiles = len(like), len(grids[0])
-    begin, short = 0, by_feature or itemsize(rows.values) == 1
-    while short and examples.size - begin > (tiles - 1) * lanes:
-        behind = begin + tiles * lanes
-        coming = next_rows(rows, examples, begin, behind, ahead)
-        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, x, grids)
-        begin = behind
-    most, few, one = repeat(like, UNITS_OF_TILE), repeat(like, 4), repeat(like, 1)
-    of_tile = repeat(most, 1), repeat(few, 1), repeat(one, 1)
-    while begin < examples.size:
-        behind = begin + lanes
-        coming = next_rows(rows, examples, begin, behind, ahead)
-        forward_tiles(rows, examples, begin, weights, by_feature, z, coming, starts, x, of_tile)
-        begin = behind
+    factors = Factors(weights, by_feature, x)
+    go_through_tiles(multiply_tiles, factors, rows, examples, z, ahead, starts, like)
 
 
 @kernel

@@ -30,6 +30,12 @@ def turns(inputs, layout):
 
 
 @inlined_kernel
+def forget_weights(inputs):
+    """The next outputs are those of other weights than the ones before."""
+    inputs.starts[EXAMPLES_TOGETHER] = 0
+
+
+@inlined_kernel
 def is_by_kind(inputs):
     """Whether the thread goes through the dense features or the listed ones, not both, of a whole batch at a time."""
     return inputs.rows[4] == RECORDS_BY_KIND

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fastfnn.kernels import (
     activations,
     batchnorm,
+    dense_by_bytes,
     dense_by_matrix,
     dense_by_unit,
     dense_features,
@@ -53,7 +54,6 @@ OPTIMIZERS = {
 
 def make_dense_forward(by_feature: int, packed: int) -> Function:
     """`dense_features.forward` for either layout of the weights, and for bytes that are packed or for any values."""
-    grids_of_tiles = dense_features.grids_of_packed if packed else dense_features.grids_of_tiles
 
     # fmt: off
     def dense_forward(
@@ -65,10 +65,27 @@ def make_dense_forward(by_feature: int, packed: int) -> Function:
         examples = Examples(order, n, first, count)
         matrix = DenseWeights(weights, weights_at, weights_stride, units)
         outputs, x, like = Outputs(z, z_at, z_tile), as_words(scratch, packed), zeros(scratch, VECTOR_BYTES)
-        grids = grids_of_tiles(like)
-        dense_features.forward(rows, examples, matrix, by_feature, outputs, ahead, starts, x, grids, like)
+        dense_features.forward(rows, examples, matrix, by_feature, outputs, ahead, starts, x, like)
 
     return dense_forward
+
+
+def make_bytes_forward(by_feature: int) -> Function:
+    """`dense_by_bytes.forward` for either layout of the weights."""
+
+    # fmt: off
+    def bytes_forward(
+        entries, columns, values, dense, records, order, n, first, count,
+        weights, weights_at, weights_stride, units, z, z_at, z_tile, ahead, scratch, starts,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records)
+        examples = Examples(order, n, first, count)
+        matrix = DenseWeights(weights, weights_at, weights_stride, units)
+        outputs, like = Outputs(z, z_at, z_tile), zeros(scratch, VECTOR_BYTES)
+        dense_by_bytes.forward(rows, examples, matrix, by_feature, outputs, ahead, starts, scratch, like)
+
+    return bytes_forward
 
 
 def make_dense_update(features_bytes: int, units_bytes: int, in_place: int) -> Function:

@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.kernels.processor import SIDE
-from fastfnn.kernels.structures import EXAMPLES_TOGETHER, PARTS, TERMS_OF_SQUARES
+from fastfnn.kernels.processor import SIDE, VECTOR_BYTES
+from fastfnn.kernels.structures import (
+    DIGITS,
+    EXAMPLES_TOGETHER,
+    FEATURES_OF_SUM,
+    PARTS,
+    TERMS_OF_SQUARES,
+    TILES_TOGETHER,
+)
 
 Array = NDArray[Any]
 PAGE_BYTES = 4096
@@ -38,3 +45,11 @@ def room_for_squares(n_in: int, n_out: int) -> int:
     of_products = (EXAMPLES_TOGETHER // SIDE + 2) * terms * PARTS
     of_gradient = (round_up(n_out, SIDE) // SIDE + 4) * EXAMPLES_TOGETHER // (2 * SIDE) * PARTS
     return int(max(of_products, of_gradient) + 4) * square
+
+
+def room_for_bytes(dense: int, units: int) -> int:
+    """Elements that `dense_by_bytes` needs for fixed-point numbers of so many features and units, and for features."""
+    lanes = VECTOR_BYTES // np.dtype(np.float32).itemsize
+    width = round_up(units, lanes) | lanes
+    of_weights = round_up(dense, lanes) * width  # a byte of each digit, or of a word
+    return int(lanes + DIGITS * width + of_weights + FEATURES_OF_SUM * lanes * TILES_TOGETHER)

@@ -54,3 +54,4 @@ REGISTER_BYTES, REGISTERS = registers()
 HAS_RECIPROCALS = "+avx512f" in features().split(",")  # of 16 float32, approximately
 ROOMY = REGISTER_BYTES * REGISTERS >= 2048  # room for a grid of 20 vectors and its factors
 MATRICES = has_matrices()
+HAS_BYTE_PRODUCTS = {"+avx512f", "+avx512vnni"} <= set(features().split(","))  # of four bytes, summed in a word

@@ -109,6 +109,7 @@ def gradients_of_outputs(
     first_group, behind = own(part.thread, part.threads, groups)
     first_of_batch, last = first_group * blocks // groups * layout.block, behind * blocks // groups - 1
     normalised = settings.batchnorm != BATCHNORM_OFF
+    first_layer.forget_weights(inputs)
     if part.dense_threads > 0:
         products_by_kind(part, inputs, order, end, position, count, layout, buffers, settings, like)
         wait_for_all(part)
@@ -258,6 +259,7 @@ def evaluate(words, layout, buffers, settings, inputs, targets, keys, order):
     like = zeros(buffers.parameters, 64)
     feature_scale = settings.feature_scale * buffers.factor[0]
     subnormals = flush_subnormals()
+    first_layer.forget_weights(inputs)
     loss, correct = 0.0, 0
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
@@ -279,6 +281,7 @@ def logits(words, layout, buffers, settings, inputs, order, keys, out):
     lanes = len(like)
     feature_scale = settings.feature_scale * buffers.factor[0]
     subnormals = flush_subnormals()
+    first_layer.forget_weights(inputs)
     for position in range(0, end, EVALUATION_BLOCK):
         block = Block(order, end, position, min(EVALUATION_BLOCK, end - position), 0)
         passes.forward(words, block, inputs, layout, buffers, settings, feature_scale, keys, like)

@@ -29,8 +29,10 @@ SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
 EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
 FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the tiles of a grid, stay there too
+FEATURES_OF_SUM = 256  # bytes whose products with digits are summed as integers, exactly even as a float32
 TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
 EXAMPLES_TOGETHER = 128  # of a block, that go through the first layer, or through matrix registers, together
+DIGITS = 3  # bytes of the fixed-point number that a weight is made
 PARTS = 3  # bfloat16 numbers that make up a float32
 NARROW_UNITS = 32  # at most, of which all squares are multiplied by one square of values after the other
 TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room
@@ -159,7 +161,7 @@ class Inputs(NamedTuple):
     forward: Any  # (panels,) addresses of the forward functions for listed features; 0 where there are none
     update: Any  # (panels,) likewise; 0 where there is no training
     scratch: Reals  # values in the network's dtype
-    starts: Integers  # (EXAMPLES_TOGETHER,) where rows begin
+    starts: Integers  # (EXAMPLES_TOGETHER + 1,) where rows begin; 1 where `dense_by_bytes` knows the weights
 
 
 class Layout(NamedTuple):
@@ -195,6 +197,7 @@ class Layout(NamedTuple):
     parameters_end: int
     by_matrix: Integers  # (L + 1,) whether matrix registers pay for the weights before each layer
     trains_by_matrix: bool  # whether they do for batches as small as these
+    trains_by_bytes: bool  # whether fixed-point numbers are worth making for them
     allocated_units: Integers  # (L + 1,) units of each layer for which the workspace has room
     activations: Integers  # (L + 1,) offsets in the workspace; entry 0 is not used
     gradients: Integers  # (L + 1,)

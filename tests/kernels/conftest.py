@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fastfnn import layout
-from fastfnn.kernels import compilation, machine_code
-from fastfnn.kernels.processor import INTERPRETED, MATRICES
+from fastfnn.kernels import binding, compilation, machine_code
+from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, INTERPRETED, MATRICES
 
 
 @pytest.fixture
@@ -21,15 +21,19 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def vectors_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks whose products are computed in vectors, as on processors without matrix registers."""
+    """Networks whose products are computed in vectors of floats, as on processors that have nothing else."""
     monkeypatch.setattr(layout, "MATRICES", False)
+    monkeypatch.setattr(binding, "HAS_BYTE_PRODUCTS", False)
 
 
 @pytest.fixture
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The dtype in the parameter, with "in matrices" behind it where matrix registers are used."""
-    name, _, registers = request.param.partition(" in ")
-    if registers and not (MATRICES or INTERPRETED):
+    """The dtype in the parameter, with "in matrices" or "in bytes" behind it where such products are used."""
+    name, _, products = request.param.partition(" in ")
+    if products == "matrices" and not (MATRICES or INTERPRETED):
         pytest.skip("this processor has no matrix registers")
-    monkeypatch.setattr(layout, "MATRICES", registers == "matrices")
+    if products == "bytes" and not (HAS_BYTE_PRODUCTS or INTERPRETED):
+        pytest.skip("this processor has no products of bytes")
+    monkeypatch.setattr(layout, "MATRICES", products == "matrices")
+    monkeypatch.setattr(binding, "HAS_BYTE_PRODUCTS", products == "bytes")
     return str(name)

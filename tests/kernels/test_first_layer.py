@@ -21,7 +21,8 @@ Array = NDArray[Any]
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 UNITS = [1, 3, 4, 5, 20, 21, 30, 40, 64, 144]  # the last two, in vectors, with weights that lie feature by feature
 EXAMPLES = [1, 3, 16, 33, 70, 150]
-each_dtype = pytest.mark.parametrize("dtype", ["float32", "float32 in matrices", "float64"], indirect=True)
+DTYPES = ["float32", "float32 in matrices", "float32 in bytes", "float64"]
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, indirect=True)
 each_storage = pytest.mark.parametrize("stored", ["uint8", "float"])
 
 

@@ -200,16 +200,13 @@ def test_rows_of_squares_are_asked_for_before_they_are_read(
 
 @pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
 @pytest.mark.parametrize(
-    ("stored", "batch_size"), [("float32", 16), ("float32", 75), ("float32", 300), ("uint8", 16), ("uint8", 128)]
+    ("stored", "batch_size"),
+    [("float32", 16), ("float32", 75), ("float32", 300), ("uint8", 16), ("uint8", 75), ("uint8", 128)],
 )
 def test_rows_of_a_matrix_are_asked_for_before_they_are_read(
     monkeypatch: pytest.MonkeyPatch, stored: str, batch_size: int
 ) -> None:
-    """All but those that a call begins with: within groups of tiles, from one to the next, over blocks and batches.
-
-    Of bytes, where a group that is not complete asks for no more than its own size, only with complete ones before the
-    last.
-    """
+    """All but those that a call begins with: within groups of tiles, from one to the next, over blocks and batches."""
     data = dataset(mixed_matrix(300, 20).astype(stored))
     asked: set[int] = set()
     late: list[set[int]] = []

@@ -13,13 +13,13 @@ import pytest
 from llvmlite import binding as llvm
 from matrices import mixed_matrix
 
-from fastfnn import engine
+from fastfnn import engine, layout
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels.compilation import compiled_for
 from fastfnn.kernels.machine_code import Key
-from fastfnn.kernels.processor import INTERPRETED, MATRICES, ROOMY
+from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, INTERPRETED, MATRICES, ROOMY
 from fastfnn.kernels.routines import Routine
 from fastfnn.kernels.structures import BYTES_IN_PLACE, IN_SCRATCH, TANH
 from fastfnn.stretch import Stretch
@@ -104,6 +104,23 @@ def test_layers_are_products_of_matrix_registers(data: Dataset, monkeypatch: pyt
         assert "fpext" not in intermediate, name
         assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly), name
         assert len(re.findall("tdpbf16ps", assembly)) >= 6, name
+
+
+@pytest.mark.skipif(not HAS_BYTE_PRODUCTS, reason="this processor has no products of bytes")
+@pytest.mark.parametrize("units", [20, 64])
+def test_dense_bytes_are_products_of_bytes(data: Dataset, monkeypatch: pytest.MonkeyPatch, units: int) -> None:
+    """In training and in evaluation, or in evaluation alone, whatever the layout of the weights; nothing is double."""
+    monkeypatch.setattr(layout, "MATRICES", False)
+    name = f"make_bytes_forward {int(units >= layout.UNITS_BY_FEATURE)}"
+    large = functions_of_run(data, monkeypatch, hidden=(units,), input="dense", batch_size=64)
+    small = functions_of_run(data, monkeypatch, hidden=(units,), input="dense", batch_size=63)
+    assert name in large
+    assert small.keys() - large.keys() == {f"make_dense_forward {name[-1]} 1"}
+    intermediate, assembly = code_of(large[name])
+    assert "fpext" not in intermediate
+    assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly)
+    assert len(re.findall(r"vpdpbusd\s.*%zmm", assembly)) >= 20
+    assert re.search(PACKED_FMA, assembly)
 
 
 OPTIONS = {

@@ -15,7 +15,7 @@ Operations that need a width take it from an example, `like`. Vectors support + 
 and unsigned ones also ^ and &. Arrays are one-dimensional and contiguous, or pointers; offsets count elements, must
 not be negative and are not checked.
 
-Matrix registers, where the processor has some, are in `matrices`.
+Matrix registers, where the processor has some, are in `matrices`, and products of bytes in `fixed_point`.
 
 Every operation has a NumPy twin, which is its specification and takes its place when compilation is disabled
 (NUMBA_DISABLE_JIT=1), where a vector is an array of its lanes.
@@ -44,6 +44,14 @@ from fastfnn.kernels.simd.columns import (
     put_in_column,
     transpose_pairs,
     transpose_rows,
+)
+from fastfnn.kernels.simd.fixed_point import (
+    LARGEST,
+    add_multiples,
+    bytes_together,
+    dot_grid,
+    fixed_point,
+    largest,
 )
 from fastfnn.kernels.simd.grids import (
     add_grid,
@@ -103,6 +111,7 @@ from fastfnn.kernels.simd.vectors import (
 __all__ = [
     "COLUMNS_TOGETHER",
     "INT32",
+    "LARGEST",
     "PACKED",
     "PAIRS_OF_SQUARE",
     "REGISTERS",
@@ -114,6 +123,7 @@ __all__ = [
     "VectorType",
     "add_grid",
     "add_loads",
+    "add_multiples",
     "add_product",
     "add_products",
     "address",
@@ -121,14 +131,17 @@ __all__ = [
     "at",
     "backward_tile",
     "by_pointers",
+    "bytes_together",
     "call_address",
     "call_kernel",
     "clear_register",
     "clear_sums",
     "data_of",
+    "dot_grid",
     "equal",
     "exp",
     "first_lane",
+    "fixed_point",
     "fma",
     "fma_columns",
     "fma_grid",
@@ -137,6 +150,7 @@ __all__ = [
     "greater",
     "itemsize",
     "lane_numbers",
+    "largest",
     "leading_half",
     "leave_matrix_registers",
     "load",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,16 +62,47 @@ def _butterfly(builder: Any, x: Any, y: Any, width: int) -> tuple[Any, Any]:
     return shuffled(builder, x, y, low), shuffled(builder, x, y, high)
 
 
+def _lanes_of_group(vector: ir.VectorType) -> int:
+    """How many lanes 16 bytes have, which is what most shuffles stay within."""
+    return 2 if vector.element == ir.DoubleType() else 4
+
+
+def _zipped(builder: Any, pair: Sequence[Any], width: int) -> list[Any]:
+    """Groups of `width` lanes of two vectors in turn: of the lower half of each 16 bytes, and of the upper one."""
+    (x, y), vector = pair, pair[0].type
+    lanes, together = vector.count, _lanes_of_group(vector)
+    half = together // 2
+    result = []
+    for upper in (0, half):
+        starts = [first + upper + k for first in range(0, lanes, together) for k in range(0, half, width)]
+        chosen = [start + source + i for start in starts for source in (0, lanes) for i in range(width)]
+        result.append(shuffled(builder, x, y, chosen))
+    return result
+
+
+def _transposed_group(builder: Any, vectors: list[Any]) -> list[Any]:
+    """The transpose of each square of as many vectors as 16 bytes have lanes."""
+    if len(vectors) == 2:
+        return _zipped(builder, vectors, 1)
+    first, second = _zipped(builder, vectors[:2], 1), _zipped(builder, vectors[2:], 1)
+    return [column for pair in zip(first, second, strict=True) for column in _zipped(builder, pair, 2)]
+
+
 def transposed(builder: Any, vectors: list[Any]) -> list[Any]:
-    """The transpose of a square block of registers, in log2(lanes) rounds of shuffles."""
-    vectors = list(vectors)
+    """The transpose of a square block of registers, in log2(lanes) rounds of shuffles.
+
+    Groups of 16 bytes are exchanged first. Within these, lanes are taken in turn: unlike an exchange, processors do
+    that without a table of lanes, which would have to be copied before each use.
+    """
+    vectors, together = list(vectors), _lanes_of_group(vectors[0].type)
     width = len(vectors) // 2
-    while width:
+    while width >= together:
         for i in range(len(vectors)):
             if i // width % 2 == 0:
                 vectors[i], vectors[i + width] = _butterfly(builder, vectors[i], vectors[i + width], width)
         width //= 2
-    return vectors
+    groups = [vectors[i : i + together] for i in range(0, len(vectors), together)]
+    return [column for group in groups for column in _transposed_group(builder, group)]
 
 
 def _sums_twin(block: Any, array: Any, offset: int) -> None:
