@@ -46,7 +46,7 @@ one of them, of which the second is timed: in training, too, an epoch comes afte
 
 What the dense products of an epoch would take at the rate of large products (sgemm), or with every unit for fused
 multiply-adds (FMA) of one core always busy, is divided by fastfnn's time. Zeros that are not multiplied can take it
-beyond 100 %, and so can matrix registers, which multiply faster than these units.
+beyond 100 %, and so can matrix registers and products of bytes, which are faster than these units.
 """
 
 BREAKDOWN = """
@@ -54,8 +54,8 @@ BREAKDOWN = """
 
 Each line is the difference that a part makes to the minimum of an epoch. Beside it, the least time that its
 multiply-adds take, with every unit for them always busy, and that of reading a word of every cache line of the rows in
-the order of an epoch, which parts of the forward pass do while they compute. In matrix registers, products can take
-less than the former.
+the order of an epoch, which parts of the forward pass do while they compute. In matrix registers, and where bytes are
+multiplied as bytes, products can take less than the former.
 """
 
 MACHINE = (

@@ -70,7 +70,7 @@ def parts_of_epoch(document: Document) -> str:
 def _part(measured: Mapping[str, Any]) -> str:
     peak = measured["peak_seconds"]
     text = f"{measured['part']} {milliseconds(measured['seconds'])}"
-    return text if peak is None else f"{text}, of which multiply-adds at the peak {milliseconds(peak)}"
+    return text if peak is None else f"{text}, {milliseconds(peak)} by multiply-adds at the peak"
 
 
 def measured_limits(documents: Mapping[str, Document], kind: str) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ from fastfnn.kernels.structures import DIGITS, EXAMPLES_TOGETHER, FEATURES_OF_SU
 
 BASE = 256
 SIZE_BITS = 0x7FFFFFFF  # of a float32, without its sign; as integers they are in the order of sizes, NaN above all
-SMALLEST = 1e-30  # largest weight, below which all count as zero
+SMALLEST = 1e-30  # largest weight of a unit, below which its weights are less precise, down to zero
 WEIGHTS_KNOWN = EXAMPLES_TOGETHER  # where the fixed-point numbers are those of the weights, in the memory of starts
 
 

@@ -138,7 +138,7 @@ def test_rows_of_floats_are_compared_with_products_too() -> None:
     assert (ratio.wanted, ratio.found, ratio.met) == ("1.8x", "16: 2.0x", True)
     assert (rate.wanted, rate.found, rate.met) == ("75 %", "16: 80 %", True)
     assert rate.limits == (
-        "An epoch at 128, ms: the rest 4.00; dense features, update 4.00, of which multiply-adds at the peak 1.00. "
+        "An epoch at 128, ms: the rest 4.00; dense features, update 4.00, 1.00 by multiply-adds at the peak. "
         "Reading the 18 MB of rows, one after the other, takes 3.00 ms.",
     )
 

@@ -145,7 +145,7 @@ def test_a_weight_that_is_not_finite_spoils_its_unit_alone(dtype: str, layer: Fi
 @pytest.mark.parametrize("dtype", ["float32 in bytes"], indirect=True)
 @pytest.mark.parametrize("size", [0.0, 1e-38, 1e-20, 1e30])
 def test_weights_of_any_size(dtype: str, layer: FirstLayer, size: float) -> None:
-    """Zeros, subnormal weights that count as zeros, small ones and large ones."""
+    """Zeros, subnormal weights, which become zeros, small ones and large ones."""
     before, weights = outputs(layer), layer.network.buffers.parameters
     weights *= np.float32(size)
     after = outputs(layer)
