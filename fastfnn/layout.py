@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from fastfnn.kernels import EVALUATION_BLOCK, Layout
 from fastfnn.kernels.memory import round_up
-from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES
+from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, MATRICES, VECTOR_BYTES
 from fastfnn.kernels.structures import TILES_BY_ROWS
 
 Array = NDArray[Any]
 FEATURES_PER_VECTOR = VECTOR_BYTES // np.dtype(np.float32).itemsize  # whole vectors of either dtype
 EXAMPLES_BY_MATRIX = 32  # of a batch, from which matrix registers pay: weights are written anew for every step
-EXAMPLES_BY_BYTES = 64  # from which fixed-point numbers pay, which are likewise
+EXAMPLES_BY_BYTES = 32  # from which fixed-point numbers pay, which are likewise
 MOST_WEIGHTS = 1024  # of every layer behind the first, up to which a block goes through all of them in one call
 WIDTH_BY_MATRIX = 128  # units of the narrower of two layers, from which they pay for the weights between them
 UNITS_TOGETHER = 16  # whose gradients of the biases are summed at a time
@@ -133,7 +133,9 @@ def make_layout(
     panel_units = [unit for _, _, unit in panels(main_width, tail_width, lanes)]
     first_layer_bytes = sizes[0] * sizes[1] * np.dtype(dtype).itemsize
     by_matrix = layers_by_matrix(sizes, dtype)
-    by_feature = not by_matrix[1] and pays_by_feature(sizes[1], lanes)
+    by_bytes = batch_size == 0 or batch_size >= EXAMPLES_BY_BYTES
+    sums_bytes = of_bytes and dtype == "float32" and HAS_BYTE_PRODUCTS and by_bytes
+    by_feature = not by_matrix[1] and not sums_bytes and pays_by_feature(sizes[1], lanes)
     even = kinds_are_even(sizes, dense_features, density * sizes[0] - dense_features)
     blocks = BLOCKS_BY_KINDS if even and of_bytes and by_matrix[1] else BLOCKS_BY_GROUPS
     many_blocks = batch_size >= blocks * block and batch_size * density >= VALUES_BY_GROUPS
@@ -157,7 +159,7 @@ def make_layout(
         dense_by_feature=by_feature,
         by_matrix=_integers(by_matrix),
         trains_by_matrix=batch_size == 0 or batch_size >= EXAMPLES_BY_MATRIX,
-        trains_by_bytes=batch_size == 0 or batch_size >= EXAMPLES_BY_BYTES,
+        trains_by_bytes=by_bytes,
         **offsets,
         **(_offsets_together(sizes, offsets) if together else _partial_offsets(sizes, row_widths, by_rows, lanes)),
         **running,

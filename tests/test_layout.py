@@ -94,13 +94,20 @@ def parameter_pieces(layout: Layout, sizes: list[int], dense: int) -> list[tuple
 def test_weights_of_dense_features_lie_feature_by_feature_for_many_units(
     monkeypatch: pytest.MonkeyPatch, units: int, dtype: str, by_feature: bool
 ) -> None:
-    """But not where matrix registers multiply them."""
-    monkeypatch.setattr(layout_module, "MATRICES", False)
-    layout, _, _ = make_layout([784, units, 10], 272, batchnorm=False, dtype=dtype, block=128, batch_size=128)
-    assert layout.dense_by_feature == by_feature
+    """But not where matrix registers multiply them, or where bytes are multiplied as such, in batches large enough."""
+
+    def is_by_feature(batch_size: int = 128, *, of_bytes: bool = True) -> bool:
+        sizes, options = [784, units, 10], {"block": 128, "batch_size": batch_size, "of_bytes": of_bytes}
+        return make_layout(sizes, 272, batchnorm=False, dtype=dtype, **options)[0].dense_by_feature
+
+    for name in ("MATRICES", "HAS_BYTE_PRODUCTS"):
+        monkeypatch.setattr(layout_module, name, False)
+    assert is_by_feature() == by_feature
+    monkeypatch.setattr(layout_module, "HAS_BYTE_PRODUCTS", True)
+    assert is_by_feature(32) == (by_feature and dtype == "float64")
+    assert is_by_feature(31) == is_by_feature(of_bytes=False) == by_feature
     monkeypatch.setattr(layout_module, "MATRICES", True)
-    layout, _, _ = make_layout([784, units, 10], 272, batchnorm=False, dtype=dtype, block=128, batch_size=128)
-    assert layout.dense_by_feature == (by_feature and dtype == "float64")
+    assert is_by_feature(31) == (by_feature and dtype == "float64")
 
 
 @pytest.mark.parametrize(

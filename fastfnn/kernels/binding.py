@@ -58,7 +58,7 @@ class FirstLayer(NamedTuple):
     by_feature: bool  # `Layout.dense_by_feature`
     by_matrix: bool  # whether dense features are multiplied in matrix registers
     narrow: bool  # and, if so, whether by `narrow_by_matrix`
-    by_bytes: bool  # whether products of bytes are summed forward
+    by_bytes: bool  # whether products of bytes are summed
     training: bool  # else there are no updates
 
     @classmethod
@@ -111,6 +111,8 @@ class FirstLayer(NamedTuple):
             forward, update, of_forward, of_update = "make_matrix_forward", "make_matrix_update", of_matrix, of_matrix
         elif self.by_bytes:
             forward, of_forward = "make_bytes_forward", [(int(self.by_feature),)]
+            if not self.by_feature:
+                update, of_update = "make_bytes_update", [()]
 
         def keys(name: str, sizes: Sequence[tuple[int, ...]], kinds: tuple[str, ...], needed: bool) -> list[Key | None]:
             of_rows = ("*uint32", f"*{self.columns}", f"*{self.values}", WORD, WORD)

@@ -29,10 +29,13 @@ from fastfnn.kernels.simd import (
     fma_columns,
     itemsize,
     load_grid,
+    long_words,
     prefetch,
     put_in_column,
     repeat,
+    size_of_columns,
     store_grid,
+    transpose_long_rows,
     transpose_rows,
 )
 from fastfnn.kernels.structures import BYTES_PER_LINE, FEATURES_TOGETHER, RECORDS_BY_KIND, Outputs
@@ -138,14 +141,28 @@ def write_last_features(rows, starts, tile, feature, x, to, like):
         put_in_column(value if feature + k < rows.dense else 0, x, to, k, row, like)
 
 
+@kernel
+def write_words(rows, starts, tile, first, last, x, to, like):
+    """Writes features 64 at a time where they are packed, as long as there are so many; returns the next one."""
+    feature = first
+    if x is not None:
+        while last - feature >= PACKED * COLUMNS_TOGETHER:
+            columns_to = to + size_of_columns(x, feature - first, like)
+            transpose_long_rows(rows.values, starts, tile * len(like), feature, x, columns_to, like)
+            feature += PACKED * COLUMNS_TOGETHER
+    return feature
+
+
 @inlined_kernel
 def write_features(rows, starts, tile, first, last, x, to, like):
-    """Writes some features of a tile of examples, whose rows begin at `starts`, as columns, 16 at a time."""
+    """Writes some features of a tile of examples, whose rows begin at `starts`, as columns, 16 or 64 at a time."""
     whole = last - (last - first) % COLUMNS_TOGETHER
-    for feature in range(first, whole, COLUMNS_TOGETHER):
-        transpose_rows(rows.values, starts, tile * len(like), feature, x, to + (feature - first) * len(like), like)
+    begin = write_words(rows, starts, tile, first, last, long_words(x, like), to, like)
+    for feature in range(begin, whole, COLUMNS_TOGETHER):
+        columns_to = to + size_of_columns(x, feature - first, like)
+        transpose_rows(rows.values, starts, tile * len(like), feature, x, columns_to, like)
     if whole < last:
-        write_last_features(rows, starts, tile, whole, x, to + (whole - first) * len(like), like)
+        write_last_features(rows, starts, tile, whole, x, to + size_of_columns(x, whole - first, like), like)
 
 
 class Product(NamedTuple):
@@ -228,7 +245,7 @@ def multiply_grid(product, unit, z, coming, asked, grid):
             for _ in range(together // PACKED):
                 of_weights = (product.weights, weights_at, product.step, product.unit_step)
                 grid = fma_columns(product.x, x_at, product.x_tile, *of_weights, grid)
-                x_at += PACKED * lanes
+                x_at += size_of_columns(product.x, PACKED, grid[0][0])
                 weights_at += PACKED * product.step
         vector_at += product.vector_step
     store_grid(grid, z.values, z_at, z.stride, lanes)
@@ -265,7 +282,7 @@ def multiply_tiles(factors, rows, starts, z, coming, grids):
     """z = x @ weights for as many tiles as the grids have, of which the rows begin at `starts`."""
     tiles, like, weights = len(grids[0]), grids[0][0][0], factors.weights
     lanes = len(like)
-    x_tile = FEATURES_TOGETHER * lanes
+    x_tile = size_of_columns(factors.x, FEATURES_TOGETHER, like)
     step = weights.stride if factors.by_feature else 1
     unit_step = 1 if factors.by_feature else lanes
     vector_step = lanes * weights.stride if factors.by_feature else weights.stride
@@ -305,13 +322,13 @@ def next_tiles(multiply, factors, rows, examples, begin, z, ahead, ahead_tiles, 
 
 
 @kernel
-def go_through_tiles(multiply, factors, rows, examples, z, ahead, starts, like):
+def go_through_tiles(multiply, factors, rows, examples, z, ahead, starts, of_tiles, of_tile):
     """Calls `multiply`, which is like `multiply_tiles`, for all tiles; the rows at the position `ahead` come next.
 
-    Complete tiles are multiplied together, so that fewer loads are needed for as many products. `like` is an example of
-    a vector of sums.
+    Complete tiles are multiplied together, by the grids `of_tiles`, so that fewer loads are needed for as many
+    products.
     """
-    lanes, begin, of_tiles, of_tile = len(like), 0, grids_of_tiles(like), grids_of_tile(like)
+    lanes, begin = len(of_tile[0][0][0]), 0
     while examples.size - begin > (TILES - 1) * lanes:
         behind = begin + TILES * lanes
         coming = next_rows(rows, examples, begin, behind, ahead)
@@ -333,7 +350,8 @@ def forward(rows, examples, weights, by_feature, z, ahead, starts, x, like):
     meanwhile. `x` is scratch memory, of words where bytes are packed.
     """
     factors = Factors(weights, by_feature, x)
-    go_through_tiles(multiply_tiles, factors, rows, examples, z, ahead, starts, like)
+    of_tiles, of_tile = grids_of_tiles(like), grids_of_tile(like)
+    go_through_tiles(multiply_tiles, factors, rows, examples, z, ahead, starts, of_tiles, of_tile)
 
 
 @kernel

@@ -111,6 +111,26 @@ def make_dense_update(features_bytes: int, units_bytes: int, in_place: int) -> F
     return dense_update
 
 
+def make_bytes_update() -> Function:
+    """`dense_by_bytes.update`."""
+
+    # fmt: off
+    def bytes_update(
+        entries, columns, values, dense, records, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride,
+        target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch, starts,
+    ):
+        # fmt: on
+        rows = Rows(entries, columns, values, dense, records)
+        examples = Examples(order, n, first, count)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride, 1)
+        matrix = DenseWeights(target, target_at, target_stride, units)
+        gradient, like = Outputs(dz, dz_at, dz_stride), zeros(scratch, VECTOR_BYTES)
+        dense_by_bytes.update(rows, examples, share, matrix, gradient, scratch, starts, like)
+
+    return bytes_update
+
+
 def make_matrix_forward(bytes_of_vector: int, narrow: bool) -> Function:
     """`dense_by_matrix.forward`, or `narrow_by_matrix.forward`; the size is 0 where values are not bytes."""
     multiply = narrow_by_matrix.forward if narrow else dense_by_matrix.forward

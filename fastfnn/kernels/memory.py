@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from fastfnn.kernels.processor import SIDE, VECTOR_BYTES
 from fastfnn.kernels.structures import (
-    DIGITS,
     EXAMPLES_TOGETHER,
-    FEATURES_OF_SUM,
     PARTS,
     TERMS_OF_SQUARES,
-    TILES_TOGETHER,
+    WORDS_OF_FEATURES,
 )
 
 Array = NDArray[Any]
@@ -48,8 +46,8 @@ def room_for_squares(n_in: int, n_out: int) -> int:
 
 
 def room_for_bytes(dense: int, units: int) -> int:
-    """Elements that `dense_by_bytes` needs for fixed-point numbers of so many features and units, and for features."""
+    """Elements that `dense_by_bytes` needs: for features, and the numbers of so many weights and of a gradient."""
     lanes = VECTOR_BYTES // np.dtype(np.float32).itemsize
     width = round_up(units, lanes) | lanes
-    of_weights = round_up(dense, lanes) * width  # a byte of each digit, or of a word
-    return int(lanes + DIGITS * width + of_weights + FEATURES_OF_SUM * lanes * TILES_TOGETHER)
+    of_numbers = [(2 + features) * width for features in (round_up(dense, lanes), EXAMPLES_TOGETHER)]
+    return int(WORDS_OF_FEATURES + sum(of_numbers) + lanes)

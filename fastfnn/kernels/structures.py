@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.kernels.processor import ROOMY
+from fastfnn.kernels.processor import ROOMY, VECTOR_BYTES
 
 Integers = NDArray[np.int64]
 Reals = NDArray[Any]  # of the network's dtype
@@ -32,7 +32,10 @@ FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the til
 FEATURES_OF_SUM = 256  # bytes whose products with digits are summed as integers, exactly even as a float32
 TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
 EXAMPLES_TOGETHER = 128  # of a block, that go through the first layer, or through matrix registers, together
-DIGITS = 3  # bytes of the fixed-point number that a weight is made
+TILES_OF_BYTES = 2  # of a grid of sums of products of bytes, or as many vectors of features
+WORDS_OF_FEATURES = max(  # of four bytes each: those of the tiles, or of the examples of a pass
+    TILES_OF_BYTES * FEATURES_OF_SUM * VECTOR_BYTES // 4 // 4, EXAMPLES_TOGETHER * FEATURES_TOGETHER // 4
+)
 PARTS = 3  # bfloat16 numbers that make up a float32
 NARROW_UNITS = 32  # at most, of which all squares are multiplied by one square of values after the other
 TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room

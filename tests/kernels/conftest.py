@@ -23,7 +23,8 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def vectors_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks whose products are computed in vectors of floats, as on processors that have nothing else."""
     monkeypatch.setattr(layout, "MATRICES", False)
-    monkeypatch.setattr(binding, "HAS_BYTE_PRODUCTS", False)
+    for module in (layout, binding):
+        monkeypatch.setattr(module, "HAS_BYTE_PRODUCTS", False)
 
 
 @pytest.fixture
@@ -35,5 +36,6 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     if products == "bytes" and not (HAS_BYTE_PRODUCTS or INTERPRETED):
         pytest.skip("this processor has no products of bytes")
     monkeypatch.setattr(layout, "MATRICES", products == "matrices")
-    monkeypatch.setattr(binding, "HAS_BYTE_PRODUCTS", products == "bytes")
+    for module in (layout, binding):
+        monkeypatch.setattr(module, "HAS_BYTE_PRODUCTS", products == "bytes")
     return str(name)

@@ -19,6 +19,7 @@ from fastfnn.rows import FeatureOrder, make_rows
 
 Array = NDArray[Any]
 UNTOUCHED = 77.0
+SMALL_BATCH = 16  # examples, too few for the making of fixed-point numbers, or of squares for matrix registers
 
 
 def call(function: Any, *arguments: Any) -> None:
@@ -44,12 +45,23 @@ def present(functions: Any) -> list[Any]:
 
 
 class FirstLayer:
-    """A first layer with random weights and biases on the rows of a matrix (N, K)."""
+    """A first layer with random weights and biases on the rows of a matrix (N, K).
+
+    With `only_evaluated`, weights lie as small batches want them, and there are no updates.
+    """
 
     def __init__(
-        self, X: Array, units: int, order: FeatureOrder, dtype: str, share: Share | None = None, bands: int = 1
+        self,
+        X: Array,
+        units: int,
+        order: FeatureOrder,
+        dtype: str,
+        share: Share | None = None,
+        bands: int = 1,
+        only_evaluated: bool = False,
     ) -> None:
         self.X, self.order, self.config = X, order, NetworkConfig(hidden=(units,), dtype=dtype)
+        self.batch_size = SMALL_BATCH if only_evaluated else 0
         self.start = initialise(self.config, X.shape[1], 2, seed=1)
         self.start.biases[0][:] = np.linspace(-1, 1, units)
         self.network = self.packed(self.start)
@@ -57,10 +69,13 @@ class FirstLayer:
         # Like the rows, shares must outlive what is bound.
         self.whole = whole_share(self.rows, X.shape[1] - order.dense, bands)
         self.share = share or self.whole
-        self.inputs = self.network.bind(self.rows, self.whole, self.share, training=True)
+        self.inputs = self.network.bind(self.rows, self.whole, self.share, training=not only_evaluated)
 
     def packed(self, parameters: Parameters) -> PackedNetwork:
-        return PackedNetwork(parameters, self.config, self.order, block=1)
+        of_bytes = self.X.dtype == np.uint8
+        return PackedNetwork(
+            parameters, self.config, self.order, block=1, batch_size=self.batch_size, of_bytes=of_bytes
+        )
 
     def given(self, examples: Array, first: int, count: int) -> tuple[Any, ...]:
         """What every function is given first."""

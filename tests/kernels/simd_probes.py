@@ -31,6 +31,7 @@ from fastfnn.kernels.simd import (
     load,
     load_converted,
     load_grid,
+    long_words,
     maximum,
     narrow,
     not_below,
@@ -38,6 +39,7 @@ from fastfnn.kernels.simd import (
     put_in_column,
     rectify_grid,
     repeat,
+    size_of_columns,
     splat,
     splat_grid,
     splat_lane,
@@ -47,6 +49,7 @@ from fastfnn.kernels.simd import (
     store_totals,
     total,
     transpose,
+    transpose_long_rows,
     transpose_rows,
     where,
     zeros,
@@ -223,13 +226,22 @@ def probe_of_columns(packed: int) -> Any:
                     put_in_column(source[starts[1 + row] + 3 + tile + k], others, to, k, row, like)
         grid = repeat(repeat(load(weights, 0, like), 3), 2)
         for k in range(0, 16, PACKED):
-            grid = fma_columns(x, 2 + k * v, 17 * v, weights, 1 + 5 * k, 5, 2, grid)
+            grid = fma_columns(x, 2 + size_of_columns(x, k, like), 17 * v, weights, 1 + 5 * k, 5, 2, grid)
         store_grid(grid, out, 0, 3 * v, v)
 
     return of_columns
 
 
 of_columns, of_packed_columns = probe_of_columns(0), probe_of_columns(1)
+
+
+@probe
+def of_long_rows(source, starts, one_by_one, together):
+    """64 columns, sixteen at a time and all at once."""
+    like, x, y = zeros(together, 64), as_words(one_by_one, 1), as_words(together, 1)
+    for k in range(0, 64, 16):
+        transpose_rows(source, starts, 1, 3 + k, x, 5 + size_of_columns(x, k, like), like)
+    transpose_long_rows(source, starts, 1, 3, long_words(y, like), 5, like)
 
 
 @probe
@@ -330,6 +342,9 @@ def run_probes() -> Outputs:
                 written = outputs[f"columns of {kind} {dtype}"] = np.zeros((2, 35 * lanes), dtype)
                 products = outputs[f"products of {kind} {dtype}"] = np.zeros(6 * lanes, dtype)
                 probe_of(source, row_starts(lanes), *written, normal(96, dtype), products)
+            if dtype == "float32":
+                outputs["long rows"] = np.zeros((2, 16 * lanes + 8), dtype)
+                of_long_rows(bytes_of, row_starts(lanes) // 2, *outputs["long rows"])
             outputs[f"blocks of bytes {dtype}"] = np.zeros(6 * lanes, dtype)
             of_bytes_in_blocks(bytes_of, normal(3 * lanes, dtype), outputs[f"blocks of bytes {dtype}"])
             for gap in GAPS:

@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, INTERPRETED
 from fastfnn.kernels.simd import (
     LARGEST,
-    add_multiples,
+    add_sums,
     as_words,
     bytes_together,
     dot_grid,
     fixed_point,
+    four_rows,
     largest,
     load,
     repeat,
     splat,
     store,
+    store_four_rows,
     zeros,
 )
-from fastfnn.kernels.structures import DIGITS, EXAMPLES_TOGETHER
+from fastfnn.kernels.structures import EXAMPLES_TOGETHER
 from fastfnn.rows import identity_order
 
 Array = NDArray[Any]
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 probe = numba.njit(nogil=True, error_model="numpy")
 LANES = 16
+DIGITS = 3
 BASE_POWERS = 256 ** np.arange(4)
 
 
@@ -58,10 +61,23 @@ def rearranged(source, together, most):
 def products(features, digits, factors, out):
     """Two tiles by three units, each of them two times."""
     x, y = as_words(features, 1), as_words(digits, 1)
-    sums = repeat(repeat(zeros(x, 64), 3), 2)
+    zero = repeat(repeat(zeros(x, 64), 3), 2)
+    lowest, middle, highest = zero, zero, zero
     for _ in range(2):
-        sums = dot_grid(x, 0, 20, y, 1, 2, sums)
-    add_multiples(sums, factors, 1, out, 0, 50)
+        lowest = dot_grid(x, 0, 20, y, 1, 6, lowest)
+        middle = dot_grid(x, 0, 20, y, 2, 6, middle)
+        highest = dot_grid(x, 0, 20, y, 3, 6, highest)
+    add_sums(lowest, middle, highest, factors, 1, out, 0, 50)
+
+
+@probe
+def of_four_rows(source, starts, one_by_one, together):
+    """Columns 3 to 66 of rows 1 to 4, with a gap behind each sixteen."""
+    x, y = as_words(one_by_one, 1), as_words(together, 1)
+    word = zeros(x, 64)
+    for i in range(4):
+        store(four_rows(source, starts, 1, 3 + 16 * i, word), x, 5 + 20 * i)
+    store_four_rows(source, starts, 1, 3, y, 5, 20, word)
 
 
 def value_of(digits: Array) -> Array:
@@ -89,24 +105,38 @@ def test_bytes_of_four_words() -> None:
 def test_products_are_summed_as_integers() -> None:
     generator = np.random.default_rng(2)
     features = generator.integers(0, 256, (36, 4)).astype(np.uint8)
-    digits = generator.integers(-128, 128, (8, 4)).astype(np.int8)
-    digits[1], features[0] = -128, 255
+    digits = generator.integers(-128, 128, (20, 4)).astype(np.int8)
+    digits[1:4], features[0] = -128, 255
     factors, out = np.array([9, 0.5, -2, 3], np.float32), np.full(100, 7, np.float32)
     products(features.reshape(-1).view(np.float32), digits.reshape(-1).view(np.float32), factors, out)
-    expected = np.full(100, 7, np.float32)
+    expected = np.full(100, 7, np.float64)
     for tile in range(2):
         for unit in range(3):
-            of_tile = features[20 * tile : 20 * tile + LANES].astype(np.int64)
-            sums = 2 * of_tile @ digits[1 + 2 * unit].astype(np.int64)
-            expected[50 * tile + unit * LANES :][:LANES] += sums * factors[1 + unit]
-    np.testing.assert_array_equal(out, expected)
+            of_tile, at = features[20 * tile : 20 * tile + LANES].astype(np.int64), 1 + 6 * unit
+            sums = 2 * of_tile @ (digits[at : at + DIGITS].astype(np.int64).T @ BASE_POWERS[:DIGITS])
+            expected[50 * tile + unit * LANES :][:LANES] += sums * np.float64(factors[1 + unit])
+    np.testing.assert_allclose(out, expected, rtol=3e-7)
+
+
+def test_columns_of_four_rows() -> None:
+    source, starts = np.random.default_rng(3).integers(0, 256, 500).astype(np.uint8), np.array([400, 7, 150, 0, 301])
+    one_by_one, together = np.zeros((2, 85), np.float32)
+    of_four_rows(source, starts, one_by_one, together)
+    np.testing.assert_array_equal(one_by_one.view(np.uint32), together.view(np.uint32))
+    expected = np.stack([source[start + 3 : start + 67] for start in starts[1:]], axis=1)
+    found = one_by_one.view(np.uint8)[20:].reshape(4, 20, 4)
+    np.testing.assert_array_equal(found[:, :LANES].reshape(-1, 4), expected)
+    np.testing.assert_array_equal(found[:, LANES:], 0)
 
 
 @pytest.fixture
 def layer(request: pytest.FixtureRequest) -> FirstLayer:
     """300 dense features, so that there is more than one sum of products, and so many units."""
-    X = mixed_matrix(40, 300)
-    return FirstLayer(X, request.param, identity_order(300, dense=True), "float32")
+    units, only_evaluated = request.param
+    X, order = mixed_matrix(40, 300), identity_order(300, dense=True)
+    result = FirstLayer(X, units, order, "float32", only_evaluated=only_evaluated)
+    assert result.network.layout.dense_by_feature == (only_evaluated and units > 64)
+    return result
 
 
 def outputs(layer: FirstLayer, count: int = 40) -> Array:
@@ -115,7 +145,10 @@ def outputs(layer: FirstLayer, count: int = 40) -> Array:
     return layer.forward(np.arange(40), 0, count)[1][:count]
 
 
-each_layout = pytest.mark.parametrize("layer", [1, 20, 70, 144], indirect=True)
+each_layout = pytest.mark.parametrize(
+    "layer", [(1, False), (20, False), (144, False), (20, True), (144, True)], indirect=True
+)
+each_trained_layout = pytest.mark.parametrize("layer", [(1, False), (20, False), (144, False)], indirect=True)
 
 
 @each_layout
@@ -162,10 +195,55 @@ def test_numbers_are_made_once_until_weights_are_forgotten(dtype: str, layer: Fi
     np.testing.assert_allclose(outputs(layer), 2 * before, rtol=1e-6)
 
 
-@each_layout
+@each_trained_layout
 @pytest.mark.parametrize("dtype", ["float32 in bytes"], indirect=True)
 def test_an_update_leaves_the_numbers_as_they_are(dtype: str, layer: FirstLayer) -> None:
     """It has the same scratch memory, and may come between the blocks of a batch, when weights have not changed."""
     before = outputs(layer)
-    layer.update(np.arange(40), 0, np.zeros((40, int(layer.network.layout.row_widths[1])), np.float32))
+    layer.update(np.arange(40), 0, np.ones((40, int(layer.network.layout.row_widths[1])), np.float32))
     np.testing.assert_array_equal(layer.forward(np.arange(40), 0, 40)[1][:40], before)
+
+
+def gradients(layer: FirstLayer, sizes: Array) -> Array:
+    """Random gradients (B, row width) of the outputs, an example a row, of such sizes."""
+    shape = len(sizes), int(layer.network.layout.row_widths[1])
+    return (np.random.default_rng(4).normal(size=shape) * sizes[:, None]).astype(np.float32)
+
+
+def change_by_update(layer: FirstLayer, examples: Array, dz: Array) -> Array:
+    """What an update adds to the weights (K, H), which are zeros before."""
+    weights, layout = layer.network.buffers.parameters, layer.network.layout
+    weights[:] = 0
+    layer.update(examples, 0, dz)
+    units = layer.config.hidden[0]
+    vectors = weights[layout.dense_weights :][: -(-300 // LANES) * units * LANES].reshape(-1, units, LANES)
+    return vectors.swapaxes(1, 2).reshape(-1, units).copy()
+
+
+@each_trained_layout
+@pytest.mark.parametrize("dtype", ["float32 in bytes"], indirect=True)
+def test_a_gradient_is_as_precise_as_the_largest_of_its_unit_and_pass(dtype: str, layer: FirstLayer) -> None:
+    """In the second pass, of fewer examples than four words have, all are a million times smaller than in the first."""
+    size, second = EXAMPLES_TOGETHER + 11, slice(EXAMPLES_TOGETHER, None)
+    examples = np.random.default_rng(5).integers(0, 40, size)
+    dz = gradients(layer, np.where(np.arange(size) < EXAMPLES_TOGETHER, 1, 1e-6))
+    X, units = layer.X[examples].astype(np.float64), layer.config.hidden[0]
+    both = change_by_update(layer, examples, dz)
+    alone = change_by_update(layer, examples[second], dz[second])
+    for found, part in ((both, slice(None)), (alone, second)):
+        exact = dz[part, :units].astype(np.float64)
+        bound = X[part].sum(axis=0)[:, None] * np.abs(exact).max(axis=0) * 2.0**-22
+        assert (np.abs(found[:300] - X[part].T @ exact) <= bound).all()
+        np.testing.assert_array_equal(found[300:], 0)
+
+
+@each_trained_layout
+@pytest.mark.parametrize("dtype", ["float32 in bytes"], indirect=True)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_spoils_its_unit_alone(dtype: str, layer: FirstLayer, value: float) -> None:
+    dz = gradients(layer, np.ones(40))
+    before = change_by_update(layer, np.arange(40), dz)
+    dz[7, 0] = value
+    after = change_by_update(layer, np.arange(40), dz)
+    assert not np.isfinite(after[:300, 0]).any()
+    np.testing.assert_array_equal(after[:, 1:], before[:, 1:])

@@ -111,16 +111,19 @@ def test_layers_are_products_of_matrix_registers(data: Dataset, monkeypatch: pyt
 def test_dense_bytes_are_products_of_bytes(data: Dataset, monkeypatch: pytest.MonkeyPatch, units: int) -> None:
     """In training and in evaluation, or in evaluation alone, whatever the layout of the weights; nothing is double."""
     monkeypatch.setattr(layout, "MATRICES", False)
-    name = f"make_bytes_forward {int(units >= layout.UNITS_BY_FEATURE)}"
-    large = functions_of_run(data, monkeypatch, hidden=(units,), input="dense", batch_size=64)
-    small = functions_of_run(data, monkeypatch, hidden=(units,), input="dense", batch_size=63)
-    assert name in large
-    assert small.keys() - large.keys() == {f"make_dense_forward {name[-1]} 1"}
-    intermediate, assembly = code_of(large[name])
-    assert "fpext" not in intermediate
-    assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly)
-    assert len(re.findall(r"vpdpbusd\s.*%zmm", assembly)) >= 20
-    assert re.search(PACKED_FMA, assembly)
+    by_feature = int(units >= layout.UNITS_BY_FEATURE)
+    large = functions_of_run(data, monkeypatch, hidden=(units,), input="dense", batch_size=32)
+    small = functions_of_run(data, monkeypatch, hidden=(units,), input="dense", batch_size=31)
+    in_training, in_evaluation = ["make_bytes_forward 0", "make_bytes_update"], f"make_bytes_forward {by_feature}"
+    assert without_layers(large) == sorted([*in_training, *OTHERS])
+    assert in_evaluation in small
+    assert not any(name.startswith("make_bytes_update") for name in small)
+    for name, key in {**{name: large[name] for name in in_training}, in_evaluation: small[in_evaluation]}.items():
+        intermediate, assembly = code_of(key)
+        assert "fpext" not in intermediate, name
+        assert not re.search(f"{TO_DOUBLE}|{PACKED_DOUBLE}", assembly), name
+        assert len(re.findall(r"vpdpbusd\s.*%zmm", assembly)) >= 24, name
+        assert re.search(PACKED_FMA, assembly), name
 
 
 OPTIONS = {

@@ -313,6 +313,12 @@ def test_columns_are_multiplied_as_they_were_written(outputs: Outputs, kind: str
     np.testing.assert_allclose(found, expected, rtol=0, atol=64 * scale * np.finfo(dtype).eps)
 
 
+def test_long_rows_are_written_as_short_ones(outputs: Outputs) -> None:
+    one_by_one, together = outputs["long rows"]
+    assert np.count_nonzero(bits(one_by_one)) > 200
+    np.testing.assert_array_equal(bits(together), bits(one_by_one))
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_bytes_in_blocks(outputs: Outputs, dtype: str) -> None:
     lanes = 64 // np.dtype(dtype).itemsize

@@ -1,7 +1,7 @@
 """Columns of rows that lie anywhere: a vector has one column of as many rows as it has lanes.
 
-Of bytes, four columns may be `packed` in one vector of 32-bit words, where the first of them would be. They are taken
-apart where they are multiplied: beside multiply-adds, that takes next to no time.
+Of bytes, four columns may be `packed` in one vector of 32-bit words. They are taken apart where they are multiplied:
+beside multiply-adds, that takes next to no time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,20 @@ def as_words(typing_context: Any, array: Any, packed: Any) -> Any:
     return result(array, packed), codegen
 
 
-def _joined(builder: Any, vectors: list[Any]) -> Any:
+@operation(lambda x, count, like: count // (PACKED if x.dtype == np.uint32 else 1) * len(like))
+def size_of_columns(typing_context: Any, x: Any, count: Any, like: Any) -> Any:
+    """How many elements of x so many columns of as many rows as `like` has lanes take, packed if x has words."""
+    in_a_vector = PACKED if x.dtype == types.uint32 else 1
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (_, columns, _), kind = arguments, ir.IntType(64)
+        vectors = builder.udiv(columns, ir.Constant(kind, in_a_vector))
+        return builder.mul(vectors, ir.Constant(kind, like.lanes))
+
+    return types.intp(x, types.intp, like), codegen
+
+
+def joined(builder: Any, vectors: list[Any]) -> Any:
     """All vectors, one after the other, as one."""
     while len(vectors) > 1:
         lanes = list(range(2 * vectors[0].type.count))
@@ -82,7 +95,7 @@ def _bytes_of_words(builder: Any, words: Any) -> list[Any]:
 def _words_of_bytes(builder: Any, load: Any, lanes: int, first: int = 0) -> list[Any]:
     """Sixteen columns of bytes as 32-bit words, each of which has four."""
     rows = [load(i, first, ir.VectorType(INT32, COLUMNS_TOGETHER // PACKED)) for i in range(lanes)]
-    return transposed(builder, [_joined(builder, rows[i::4]) for i in range(4)])
+    return transposed(builder, [joined(builder, rows[i::4]) for i in range(4)])
 
 
 def _columns_of_bytes(builder: Any, load: Any, like: ir.VectorType, first: int = 0) -> list[Any]:
@@ -106,7 +119,7 @@ def _transpose_rows_twin(source: Any, starts: Any, first: int, distance: int, ta
         begin = starts[first + i] + distance
         row = source[begin : begin + COLUMNS_TOGETHER]
         if target.dtype == np.uint32:
-            target[to + i : to + i + COLUMNS_TOGETHER * len(like) : PACKED * len(like)] = row.view(np.uint32)
+            target[to + i : to + i + COLUMNS_TOGETHER // PACKED * len(like) : len(like)] = row.view(np.uint32)
         else:
             target[to + i : to + i + COLUMNS_TOGETHER * len(like) : len(like)] = row
 
@@ -118,21 +131,63 @@ def transpose_rows(
     """Writes 16 columns of as many rows as `like` has lanes, one vector a column, in the dtype of `like`.
 
     Row i is source[starts[first + i] + distance :], of bytes or of values of that dtype. Columns are written from
-    target[to] on, one after the other. Columns of bytes are packed where the target has words: those of four columns,
-    the first one's in the lowest bytes, where the first one would be.
+    target[to] on, one after the other. Columns of bytes are packed where the target has words: four in each vector, the
+    first one's in the lowest bytes.
     """
     of_bytes, packed = source.dtype == types.uint8, target.dtype == types.uint32
     if (packed and not of_bytes) or (not of_bytes and source.dtype != like.dtype):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        load, vector = _row_loader(context, builder, source, starts, arguments), llvm_type(like)
+        load, vector = row_loader(context, builder, source, starts, arguments), llvm_type(like)
         if packed:
             columns = _words_of_bytes(builder, load, like.lanes)
         else:
             columns = (_columns_of_bytes if of_bytes else _columns_of_floats)(builder, load, vector)
-        apart = PACKED if packed else 1
-        _store_columns(context, builder, columns, target, arguments[4], arguments[5], apart)
+        _store_columns(context, builder, columns, target, arguments[4], arguments[5])
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(source, starts, intp, intp, target, intp, like), codegen
+
+
+def _are_long(x: Any, lanes: int) -> bool:
+    """Whether a vector of packed columns is as long as words of a row that has a column for each of its lanes."""
+    return bool(x in (np.uint32, types.uint32)) and lanes == COLUMNS_TOGETHER
+
+
+@operation(lambda x, like: x if _are_long(x.dtype, len(like)) else None)
+def long_words(typing_context: Any, x: Any, like: Any) -> Any:
+    """Memory for columns where `transpose_long_rows` may write them, else None."""
+    result = x if _are_long(x.dtype, like.lanes) else types.none
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if result is types.none:
+            return context.get_dummy_value()
+        return impl_ret_borrowed(context, builder, x, arguments[0])
+
+    return result(x, like), codegen
+
+
+def _transpose_long_twin(source: Any, starts: Any, first: int, distance: int, target: Any, to: int, like: Any) -> None:
+    for k in range(PACKED):
+        columns_to = to + k * COLUMNS_TOGETHER // PACKED * len(like)
+        _transpose_rows_twin(source, starts, first, distance + k * COLUMNS_TOGETHER, target, columns_to, like)
+
+
+@operation(_transpose_long_twin)
+def transpose_long_rows(
+    typing_context: Any, source: Any, starts: Any, first: Any, distance: Any, target: Any, to: Any, like: Any
+) -> Any:
+    """Writes 64 columns of bytes, packed, as `transpose_rows` writes 16, with fewer shuffles, of as many rows."""
+    if source.dtype != types.uint8 or not _are_long(target.dtype, like.lanes):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        load = row_loader(context, builder, source, starts, arguments)
+        words = ir.VectorType(INT32, COLUMNS_TOGETHER)
+        columns = transposed(builder, [load(i, 0, words) for i in range(like.lanes)])
+        _store_columns(context, builder, columns, target, arguments[4], arguments[5])
         return context.get_dummy_value()
 
     intp = types.intp
@@ -141,7 +196,7 @@ def transpose_rows(
 
 def _put_twin(value: Any, target: Any, to: int, column: int, row: int, like: Any) -> None:
     if target.dtype == np.uint32:
-        word = to + column // PACKED * PACKED * len(like) + row
+        word = to + column // PACKED * len(like) + row
         target.view(np.uint8)[PACKED * word + column % PACKED] = value
     else:
         target[to + column * len(like) + row] = value
@@ -160,8 +215,8 @@ def put_in_column(typing_context: Any, value: Any, target: Any, to: Any, column:
             return ir.Constant(place, count)
 
         if packed:
-            first = builder.and_(column, of(-PACKED))
-            word = builder.add(to, builder.add(builder.mul(first, of(like.lanes)), row))
+            vector = builder.udiv(column, of(PACKED))
+            word = builder.add(to, builder.add(builder.mul(vector, of(like.lanes)), row))
             at = builder.add(builder.mul(word, of(PACKED)), builder.and_(column, of(PACKED - 1)))
             stored = context.cast(builder, number, value, types.uint8)
             builder.store(stored, builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [at]))
@@ -237,7 +292,7 @@ def fma_columns(
     return grid(x, intp, intp, y, intp, intp, intp, grid), codegen
 
 
-def _row_loader(context: Any, builder: Any, source: Any, starts: Any, arguments: Any) -> Callable[..., Any]:
+def row_loader(context: Any, builder: Any, source: Any, starts: Any, arguments: Any) -> Callable[..., Any]:
     """What loads a vector of row i, some columns behind the distance; the arguments are those of `transpose_rows`."""
     data, places, first, distance = arguments[:4]
     begins = data_of(context, builder, starts, places)
@@ -250,11 +305,9 @@ def _row_loader(context: Any, builder: Any, source: Any, starts: Any, arguments:
     return load
 
 
-def _store_columns(
-    context: Any, builder: Any, columns: list[Any], target: Any, written: Any, to: Any, apart: int = 1
-) -> None:
-    """Stores vectors one after the other, or so many vectors apart."""
-    step = ir.Constant(to.type, apart * columns[0].type.count)
+def _store_columns(context: Any, builder: Any, columns: list[Any], target: Any, written: Any, to: Any) -> None:
+    """Stores vectors one after the other."""
+    step = ir.Constant(to.type, columns[0].type.count)
     for column, at in zip(columns, strided(builder, to, step, len(columns)), strict=True):
         pointer = pointer_to(context, builder, target, written, at, column.type)
         builder.store(column, pointer, align=size_of(target.dtype))
@@ -279,7 +332,7 @@ def transpose_pairs(
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        load = _row_loader(context, builder, source, starts, arguments)
+        load = row_loader(context, builder, source, starts, arguments)
         low, high = (_columns_of_bytes(builder, load, llvm_type(like), first) for first in (0, COLUMNS_TOGETHER))
         pairs = [pair_of(builder, x, y) for x, y in zip(low, high, strict=True)]
         _store_columns(context, builder, pairs, target, arguments[4], arguments[5])

@@ -14,7 +14,9 @@ from llvmlite import ir
 from numba import types
 
 from fastfnn.kernels.simd.arithmetic import fma_twin
+from fastfnn.kernels.simd.columns import joined, row_loader
 from fastfnn.kernels.simd.grids import grid_parts, pack_grid, strided
+from fastfnn.kernels.simd.transposes import interleaved
 from fastfnn.kernels.simd.vectors import (
     INT32,
     LLVM_SCALARS,
@@ -31,6 +33,7 @@ from fastfnn.kernels.simd.vectors import (
 )
 
 LARGEST = 0x7F0000  # near the largest number that three digits can be, with room for an error of the factor
+BASE = 256
 MIDDLE = 0x808080  # what makes all digits positive
 CURRENT_ROUNDING = 4
 INT8, INT16 = ir.IntType(8), ir.IntType(16)
@@ -117,40 +120,111 @@ def dot_grid(typing_context: Any, x: Any, x_at: Any, x_stride: Any, y: Any, y_at
     return grid(x, intp, intp, y, intp, intp, grid), codegen
 
 
-def _add_multiples_twin(sums: Any, factors: Any, factors_at: int, z: Any, z_at: int, z_stride: int) -> None:
-    for i, row in enumerate(sums):
-        for j, x in enumerate(row):
-            place = slice(z_at + i * z_stride + j * len(x), z_at + i * z_stride + (j + 1) * len(x))
-            numbers = x.view(np.int32).astype(z.dtype)
-            with np.errstate(invalid="ignore"):
-                z[place] = fma_twin(numbers, np.full_like(numbers, factors[factors_at + j]), z[place])
+def _four_rows_twin(source: Any, starts: Any, first: int, distance: int, like: Any) -> Any:
+    begins = [starts[first + i] + distance for i in range(4)]
+    return np.stack([source[begin : begin + len(like)] for begin in begins], axis=1).reshape(-1).view(like.dtype)
 
 
-@operation(_add_multiples_twin)
-def add_multiples(
-    typing_context: Any, sums: Any, factors: Any, factors_at: Any, z: Any, z_at: Any, z_stride: Any
-) -> Any:
-    """Adds factors[factors_at + j] times vector (i, j) of sums, signed integers, to the vector of floats in z.
+@operation(_four_rows_twin)
+def four_rows(typing_context: Any, source: Any, starts: Any, first: Any, distance: Any, like: Any) -> Any:
+    """Of so many columns of bytes as `like` has lanes: a word of those of four rows, the first one's in the lowest.
 
-    Which is at z[z_at + i * z_stride + j * lanes].
+    Row i is source[starts[first + i] + distance :].
     """
-    vector = ir.VectorType(LLVM_SCALARS[z.dtype], sums.dtype.dtype.lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        numbers, data = grid_parts(builder, arguments[0], sums), data_of(context, builder, factors, arguments[1])
-        align, columns = size_of(z.dtype), sums.dtype.count
-        one, lanes = (ir.Constant(arguments[2].type, count) for count in (1, vector.count))
-        rows = strided(builder, arguments[4], arguments[5], sums.count)
-        places = [strided(builder, at, lanes, columns) for at in rows]
-        for j, at in enumerate(strided(builder, arguments[2], one, columns)):
+        load = row_loader(context, builder, source, starts, arguments)
+        rows = [load(i, 0, ir.VectorType(INT8, like.lanes)) for i in range(4)]
+        lanes = [row * like.lanes + column for column in range(like.lanes) for row in range(4)]
+        together = joined(builder, rows)
+        return builder.bitcast(shuffled(builder, together, together, lanes), llvm_type(like))
+
+    intp = types.intp
+    return like(source, starts, intp, intp, like), codegen
+
+
+def _four_long_rows_twin(
+    source: Any, starts: Any, first: int, distance: int, target: Any, to: int, stride: int, like: Any
+) -> None:
+    for i in range(4):
+        words = _four_rows_twin(source, starts, first, distance + i * len(like), like)
+        target[to + i * stride : to + i * stride + len(like)] = words
+
+
+@operation(_four_long_rows_twin)
+def store_four_rows(
+    typing_context: Any,
+    source: Any,
+    starts: Any,
+    first: Any,
+    distance: Any,
+    target: Any,
+    to: Any,
+    stride: Any,
+    like: Any,
+) -> Any:
+    """Writes what `four_rows` returns for four times as many columns: vector i to target[to + i * stride]."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        load, words = row_loader(context, builder, source, starts, arguments), llvm_type(like)
+        written, to, stride = arguments[4:7]
+        vectors = interleaved(builder, [load(i, 0, ir.VectorType(INT8, 4 * like.lanes)) for i in range(4)])
+        for vector, at in zip(vectors, strided(builder, to, stride, 4), strict=True):
+            place = pointer_to(context, builder, target, written, at, words)
+            builder.store(builder.bitcast(vector, words), place, align=size_of(target.dtype))
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(source, starts, intp, intp, target, intp, intp, like), codegen
+
+
+def _add_sums_twin(
+    lowest: Any, middle: Any, highest: Any, factors: Any, factors_at: int, z: Any, z_at: int, z_stride: int
+) -> None:
+    base = np.full(len(lowest[0][0]), BASE, z.dtype)
+    for i, row in enumerate(zip(lowest, middle, highest, strict=True)):
+        for j, digits in enumerate(zip(*row, strict=True)):
+            low, mid, high = (x.view(np.int32).astype(z.dtype) for x in digits)
+            place = slice(z_at + i * z_stride + j * len(low), z_at + i * z_stride + (j + 1) * len(low))
+            number = fma_twin(fma_twin(high, base, mid), base, low)
+            with np.errstate(invalid="ignore"):
+                z[place] = fma_twin(number, np.full_like(number, factors[factors_at + j]), z[place])
+
+
+@operation(_add_sums_twin)
+def add_sums(
+    typing_context: Any,
+    lowest: Any,
+    middle: Any,
+    highest: Any,
+    factors: Any,
+    factors_at: Any,
+    z: Any,
+    z_at: Any,
+    z_stride: Any,
+) -> Any:
+    """Adds the sums of products with the digits of fixed-point numbers, grids of signed integers, to vectors of floats.
+
+    Vector (i, j), times factors[factors_at + j], to that at z[z_at + i * z_stride + j * lanes].
+    """
+    vector = ir.VectorType(LLVM_SCALARS[z.dtype], lowest.dtype.dtype.lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        parts = [grid_parts(builder, grid, lowest) for grid in arguments[:3]]
+        _, _, _, factors_data, factors_at, z_data, z_at, z_stride = arguments
+        data, base = data_of(context, builder, factors, factors_data), constant_vector(vector, float(BASE))
+        align, columns = size_of(z.dtype), lowest.dtype.count
+        one, lanes = (ir.Constant(z_at.type, count) for count in (1, vector.count))
+        rows = [strided(builder, at, lanes, columns) for at in strided(builder, z_at, z_stride, lowest.count)]
+        for j, at in enumerate(strided(builder, factors_at, one, columns)):
             factor = filled(builder, builder.load(builder.gep(data, [at])), vector.count)
-            for of_row, row in zip(numbers, places, strict=True):
-                place = pointer_to(context, builder, z, arguments[3], row[j], vector)
-                added = multiply_add(
-                    builder, builder.sitofp(of_row[j], vector), factor, builder.load(place, align=align)
-                )
+            for i, places in enumerate(rows):
+                low, middle, high = (builder.sitofp(part[i][j], vector) for part in parts)
+                number = multiply_add(builder, multiply_add(builder, high, base, middle), base, low)
+                place = pointer_to(context, builder, z, z_data, places[j], vector)
+                added = multiply_add(builder, number, factor, builder.load(place, align=align))
                 builder.store(added, place, align=align)
         return context.get_dummy_value()
 
     intp = types.intp
-    return types.void(sums, factors, intp, z, intp, intp), codegen
+    return types.void(lowest, middle, highest, factors, intp, z, intp, intp), codegen

@@ -23,6 +23,8 @@ from fastfnn.kernels.simd.vectors import (
     size_of,
 )
 
+GROUP_BITS = 128
+
 
 def _outer_twin(x: Any, x_offsets: Any, y: Any, y_offsets: Any, block: Any) -> Any:
     lanes = len(block[0])
@@ -64,7 +66,8 @@ def _butterfly(builder: Any, x: Any, y: Any, width: int) -> tuple[Any, Any]:
 
 def _lanes_of_group(vector: ir.VectorType) -> int:
     """How many lanes 16 bytes have, which is what most shuffles stay within."""
-    return 2 if vector.element == ir.DoubleType() else 4
+    bits = {ir.DoubleType(): 64, ir.FloatType(): 32}.get(vector.element) or vector.element.width
+    return int(GROUP_BITS // bits)
 
 
 def _zipped(builder: Any, pair: Sequence[Any], width: int) -> list[Any]:
@@ -103,6 +106,19 @@ def transposed(builder: Any, vectors: list[Any]) -> list[Any]:
         width //= 2
     groups = [vectors[i : i + together] for i in range(0, len(vectors), together)]
     return [column for group in groups for column in _transposed_group(builder, group)]
+
+
+def interleaved(builder: Any, rows: list[Any]) -> list[Any]:
+    """The bytes of four rows in turn: vector i has those of the i-th sixteen bytes of each row.
+
+    Within groups of 16 bytes first, as words of which those groups are exchanged then.
+    """
+    vectors, group = _transposed_group(builder, rows), _lanes_of_group(rows[0].type)
+    for width in (2, 1):
+        for i in range(len(vectors)):
+            if i // width % 2 == 0:
+                vectors[i], vectors[i + width] = _butterfly(builder, vectors[i], vectors[i + width], width * group)
+    return vectors
 
 
 def _sums_twin(block: Any, array: Any, offset: int) -> None:
