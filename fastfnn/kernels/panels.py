@@ -18,7 +18,7 @@ from fastfnn.kernels.rows import (
     prefetch_first_lines,
     prefetch_row,
 )
-from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, splat, splat_lane, store
+from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, not_unrolled, splat, splat_lane, store
 from fastfnn.kernels.structures import RECORDS_BY_KIND
 
 
@@ -50,6 +50,7 @@ def sum_products(rows, start, columns_at, count, panel, main, tail, wide, four):
     a0, a1, a2, a3 = main, main, main, main
     b0, b1, b2, b3 = tail, tail, tail, tail
     for k in range(0, whole, 4):
+        not_unrolled()
         x0, x1, x2, x3 = splat_four(load_converted(rows.values, start + k, four), wide)
         a0, b0 = add_feature(x0, at(columns, c + k), panel, a0, b0, main, tail)
         a1, b1 = add_feature(x1, at(columns, c + k + 1), panel, a1, b1, main, tail)

@@ -87,6 +87,13 @@ def test_first_layer_is_packed_and_fused_and_never_double(
     check_packed_and_fused_and_never_double({name: code_of(found[name]) for name in FUNCTIONS[kind, units]})
 
 
+@pytest.mark.skipif(not ROOMY, reason="vectors are of other widths")
+def test_the_loop_over_listed_features_is_not_unrolled(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values of four features are converted in one place."""
+    _, assembly = code_of(functions_of_run(data, monkeypatch, hidden=(20,))["make_forward 64 16"])
+    assert len(re.findall(r"vcvtdq2ps\s.*%xmm", assembly)) == 1
+
+
 @pytest.mark.skipif(not MATRICES, reason="this processor has no matrix registers")
 def test_layers_are_products_of_matrix_registers(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one, narrow or wide, of bytes or of floats, and wide ones behind it; nothing is double."""

@@ -68,6 +68,7 @@ from fastfnn.kernels.simd.grids import (
     splat_grid,
     store_grid,
 )
+from fastfnn.kernels.simd.loops import not_unrolled
 from fastfnn.kernels.simd.matrices import (
     PAIRS_OF_SQUARE,
     SQUARE,
@@ -170,6 +171,7 @@ __all__ = [
     "narrow",
     "nearest_half",
     "not_below",
+    "not_unrolled",
     "operation",
     "outer_fma",
     "paired",
