@@ -303,11 +303,11 @@ def write_last_examples(rows, starts, words, feature, x, to, like):
 def write_examples(rows, starts, words, first, last, x, word):
     """Writes some features of examples with four of these in a word: (vectors of features, words, V)."""
     lanes, feature, x_vector = len(word), first, words * len(word)
-    while min(last, rows.dense) - feature >= 4 * lanes:
+    while min(last, rows.dense) - feature >= PACKED * lanes:
         to = (feature - first) // lanes * x_vector
         for i in range(words):
             store_four_rows(rows.values, starts, i * PACKED, feature, x, to + i * lanes, x_vector, word)
-        feature += 4 * lanes
+        feature += PACKED * lanes
     for feature_of_vector in range(feature, last, lanes):
         to = (feature_of_vector - first) // lanes * x_vector
         if feature_of_vector + lanes <= rows.dense:

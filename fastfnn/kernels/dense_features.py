@@ -328,13 +328,13 @@ def go_through_tiles(multiply, factors, rows, examples, z, ahead, starts, of_til
     Complete tiles are multiplied together, by the grids `of_tiles`, so that fewer loads are needed for as many
     products.
     """
-    lanes, begin = len(of_tile[0][0][0]), 0
-    while examples.size - begin > (TILES - 1) * lanes:
-        behind = begin + TILES * lanes
+    lanes, tiles, begin = len(of_tile[0][0][0]), len(of_tiles[0]), 0
+    while examples.size - begin > (tiles - 1) * lanes:
+        behind = begin + tiles * lanes
         coming = next_rows(rows, examples, begin, behind, ahead)
-        next_tiles(multiply, factors, rows, examples, begin, z, coming, TILES, starts, of_tiles)
+        next_tiles(multiply, factors, rows, examples, begin, z, coming, tiles, starts, of_tiles)
         begin = behind
-    of_next = 1 if rows.records or examples.size <= lanes else TILES  # of a matrix, the first ones of the next block
+    of_next = 1 if rows.records or examples.size <= lanes else tiles  # of a matrix, the first ones of the next block
     while begin < examples.size:
         behind = begin + lanes
         coming = next_rows(rows, examples, begin, behind, ahead)

@@ -151,9 +151,9 @@ def transpose_rows(
     return types.void(source, starts, intp, intp, target, intp, like), codegen
 
 
-def _are_long(x: Any, lanes: int) -> bool:
-    """Whether a vector of packed columns is as long as words of a row that has a column for each of its lanes."""
-    return bool(x in (np.uint32, types.uint32)) and lanes == COLUMNS_TOGETHER
+def _are_long(dtype: Any, lanes: int) -> bool:
+    """Whether columns are packed, and 64 of them are a square of words of as many rows as there are lanes."""
+    return bool(dtype in (np.uint32, types.uint32)) and lanes == COLUMNS_TOGETHER
 
 
 @operation(lambda x, like: x if _are_long(x.dtype, len(like)) else None)
