@@ -55,7 +55,8 @@ BREAKDOWN = """
 Each line is the difference that a part makes to the minimum of an epoch. Beside it, the least time that its
 multiply-adds take, with every unit for them always busy, and that of reading a word of every cache line of the rows in
 the order of an epoch, which parts of the forward pass do while they compute. In matrix registers, and where bytes are
-multiplied as bytes, products can take less than the former.
+multiplied as bytes, products can take less than the former. Batches of up to sixteen examples, which training takes
+through dense and listed features in one call, have two here, which takes a few percent longer.
 """
 
 MACHINE = (

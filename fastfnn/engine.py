@@ -14,9 +14,10 @@ from fastfnn import kernels
 from fastfnn.bands import bands_that_pay, whole_share
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
-from fastfnn.kernels import Inputs, Part, Share, Statistics, Steps, Targets
+from fastfnn.kernels import Inputs, Part, Rows, Share, Statistics, Steps, Targets
 from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.routines import Words
+from fastfnn.kernels.structures import ROWS_AT_ONCE
 from fastfnn.packing import MOMENTS, PackedNetwork, lazy_momentum_pays, settings_of
 from fastfnn.parameters import Parameters, initialise
 from fastfnn.rows import cost_of_nonzero, densities_in_order, order_of_features, rows_of_split
@@ -96,17 +97,20 @@ class KernelEngine:
         threads = threads_that_pay(config.threads, self.network.layout, batch_size, multiplied)
         division = Division(self.network.layout, listed, threads, batch_size)
         parts = make_parts(division)
+        self.few = batch_size <= min(block, ROWS_AT_ONCE) and bands == 1 and not lazy
         load_all(self._functions())
         settings = self.network.bind_settings(config, data.scale, training=True)
         self.settings = settings._replace(statistics=statistics or settings.statistics, lazy=lazy)
         self.members = [
-            self.make_member(
-                part, self.network.bind(division.rows(of_training), self.whole, share, training=True), share
-            )
+            self.make_member(part, self.bind(division.rows(of_training), share, few=self.few), share)
             for part, share in zip(parts, division.shares(of_training, self.whole), strict=True)
         ]
         self.evaluated = {id(split): self._words_of_evaluation(split) for split in splits}
         self.compile_seconds = time.perf_counter() - started
+
+    def bind(self, rows: Rows, share: Share, *, few: bool) -> Inputs:
+        """The compiled first layer for training; the rows and the share must outlive it."""
+        return self.network.bind(rows, self.whole, share, training=True, few=few)
 
     def make_member(self, part: Part, inputs: Inputs, share: Share) -> Member:
         """What a thread is given: memory of its own too."""
@@ -130,7 +134,7 @@ class KernelEngine:
         yield kernels.run_steps.key(*given, part, targets, Steps(nothing, 0, 0, 0, np.empty(0), keys))
         for functions in network.functions(self.config, settings).values():
             yield from functions
-        of_training = network.first_layer(self.rows[id(self.data.train)], training=True)
+        of_training = network.first_layer(self.rows[id(self.data.train)], training=True, few=self.few)
         for layer in (of_training, *(network.first_layer(rows, training=False) for rows in self.rows.values())):
             for functions in layer.functions().values():
                 yield from functions

@@ -117,9 +117,9 @@ class PackedNetwork:
         sizes = [room_for_squares(*map(int, self.layout.units[n - 1 : n + 1])) for n in layers if n > 1]
         return aligned_zeros(max(sizes, default=0), self.dtype)
 
-    def bind(self, rows: Rows, whole: Share, share: Share, *, training: bool) -> Inputs:
+    def bind(self, rows: Rows, whole: Share, share: Share, *, training: bool, few: bool = False) -> Inputs:
         """The compiled first layer for rows, of which `share` is updated; rows and both shares must outlive it."""
-        return kernels.bind_rows(self.first_layer(rows, training=training), rows, whole, share)
+        return kernels.bind_rows(self.first_layer(rows, training=training, few=few), rows, whole, share)
 
     def functions(self, config: NetworkConfig, settings: Settings) -> dict[str, list[Key | None]]:
         """The functions that a configuration asks for, for each field of `Settings` that has some."""
@@ -132,11 +132,11 @@ class PackedNetwork:
         functions = self.functions(config, settings)
         return settings._replace(**{name: addresses(keys) for name, keys in functions.items()})
 
-    def first_layer(self, rows: Rows, *, training: bool) -> FirstLayer:
-        """What the first layer's functions depend on."""
+    def first_layer(self, rows: Rows, *, training: bool, few: bool = False) -> FirstLayer:
+        """What the first layer's functions depend on; see `FirstLayer.of`."""
         layout = self.layout
         of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
-        return FirstLayer.of(rows, of_layer, self.dtype, layout, training=training)
+        return FirstLayer.of(rows, of_layer, self.dtype, layout, training=training, few=few)
 
     @property
     def bytes_of_listed(self) -> int:

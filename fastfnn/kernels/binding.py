@@ -25,8 +25,10 @@ from fastfnn.kernels.structures import (
     IN_SCRATCH,
     NARROW_UNITS,
     RELU,
+    ROWS_AT_ONCE,
     TILES_TOGETHER,
     VALUES_IN_PLACE,
+    WORDS_OF_ROW,
     Buffers,
     Inputs,
     Layout,
@@ -59,23 +61,37 @@ class FirstLayer(NamedTuple):
     by_matrix: bool  # whether dense features are multiplied in matrix registers
     narrow: bool  # and, if so, whether by `narrow_by_matrix`
     by_bytes: bool  # whether products of bytes are summed
+    at_once: bool  # whether one function goes through the dense features and the listed ones, of one panel
     training: bool  # else there are no updates
 
     @classmethod
     def of(
-        cls, rows: Rows, panels: Sequence[tuple[int, int, int]], dtype: str, layout: Layout, *, training: bool
+        cls,
+        rows: Rows,
+        panels: Sequence[tuple[int, int, int]],
+        dtype: str,
+        layout: Layout,
+        *,
+        training: bool,
+        few: bool = False,
     ) -> FirstLayer:
-        """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit."""
+        """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit.
+
+        Batches are `few` examples if what is looked up of them forward is there still in the update, which is of all
+        features, without bands, and by plain sums.
+        """
         sizes = tuple((main, tail) for main, tail, _ in panels)
         kinds = rows.columns.dtype.name, rows.values.dtype.name
         units = int(layout.units[1])
-        few = units < UNITS_OF_FLOATS and kinds[1] != "uint8"
-        pays = units >= UNITS_BY_MATRIX or (not few and (layout.trains_by_matrix or not training))
+        narrow = units < UNITS_OF_FLOATS and kinds[1] != "uint8"
+        pays = units >= UNITS_BY_MATRIX or (not narrow and (layout.trains_by_matrix or not training))
         by_matrix = bool(layout.by_matrix[1]) and pays
         of_bytes = kinds[1] == "uint8" and dtype == "float32" and HAS_BYTE_PRODUCTS and not by_matrix
         by_bytes = of_bytes and (layout.trains_by_bytes or not training)
         by = layout.dense_by_feature, by_matrix, by_matrix and units <= NARROW_UNITS, by_bytes
-        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, training)
+        both = rows.dense > 0 and rows.records > 0 and len(panels) == 1
+        at_once = training and few and both and not by_matrix and not by_bytes
+        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, at_once, training)
 
     @property
     def packs(self) -> bool:
@@ -119,13 +135,24 @@ class FirstLayer(NamedTuple):
             given = (*of_rows, *OF_EXAMPLES, *kinds)
             return [Key(f"makers.{name}", size, given) if needed else None for size in sizes]
 
+        dense, listed = self.dense and not self.at_once, self.records and not self.at_once
+        given_dense, given_sums = (*of_product, *of_memory), (*of_sum, *of_memory)
+        given_listed = (*of_panel, WORD, WORD, f"*{WORD}")
+        of_both = (*of_forward[0], *panels[0]), (*of_update[0], *panels[0])
         return {
-            "dense_forward": keys(forward, of_forward, (*of_product, *of_memory), self.dense),
-            "dense_update": keys(update, of_update, (*of_sum, *of_memory), self.training and self.dense),
-            "forward": keys("make_forward", panels, (*of_panel, WORD, WORD, f"*{WORD}"), self.records),
+            "dense_forward": keys(forward, of_forward, given_dense, dense),
+            "dense_update": keys(update, of_update, given_sums, self.training and dense),
+            "forward": keys("make_forward", panels, given_listed, listed),
             "update": keys(
-                "make_update", panels, (*of_panel, REAL, WORD, WORD, f"*{WORD}"), self.training and self.records
+                "make_update",
+                [(*panel, 1) for panel in panels],
+                (*of_panel, REAL, WORD, WORD, f"*{WORD}"),
+                self.training and listed,
             ),
+            "at_once": [
+                *keys("make_forward_at_once", of_both[:1], (*given_listed, *given_dense), self.at_once),
+                *keys("make_update_at_once", of_both[1:], (*given_sums, *of_panel, f"*{WORD}"), self.at_once),
+            ],
         }
 
 
@@ -139,9 +166,10 @@ def bind_rows(layer: FirstLayer, rows: Rows, whole: Share, share: Share) -> Inpu
     if layer.by_bytes:
         size = max(size, room_for_bytes(rows.dense, sum(main + tail for main, tail in layer.panels)))
     scratch = aligned_zeros(size, layer.dtype)
-    starts = np.zeros(EXAMPLES_TOGETHER + 1, np.int64)
+    found = aligned_zeros(ROWS_AT_ONCE * WORDS_OF_ROW, np.int64)
+    starts = aligned_zeros(EXAMPLES_TOGETHER + 1, np.int64)
     words = {"rows": _words(rows), "whole": _words(whole), "share": _words(share)}
-    return Inputs(**words, **functions, scratch=scratch, starts=starts)
+    return Inputs(**words, **functions, scratch=scratch, found=found, starts=starts)
 
 
 def functions_of_settings(
@@ -188,7 +216,7 @@ def unbound(dtype: str) -> tuple[Inputs, Part, Targets]:
     """Inputs, a part and targets of the kinds that every run has, without anything in them."""
     words = np.empty(0, np.int64)
     none = Ranges(0, words)
-    inputs = Inputs(words, words, words, words, words, words, words, np.empty(0, dtype), words)
+    inputs = Inputs(words, words, words, words, words, words, words, words, np.empty(0, dtype), words, words)
     targets = Targets(np.empty(0, np.int32), np.empty(0), weighted=False)
     return inputs, Part(0, 1, none, none, none, none, none, flags=words, dense_threads=0, give_way=0), targets
 

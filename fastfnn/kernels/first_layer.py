@@ -30,6 +30,24 @@ def turns(inputs, layout):
 
 
 @inlined_kernel
+def is_at_once(inputs):
+    """Whether one call goes through the dense and the listed features of a batch, which has few examples."""
+    return inputs.at_once[0] != 0
+
+
+@inlined_kernel
+def has_dense(inputs):
+    """Whether there are dense features, which the thread goes through."""
+    return is_at_once(inputs) or inputs.dense_forward[0] != 0
+
+
+@inlined_kernel
+def has_listed(inputs):
+    """Whether there are listed features, which the thread goes through."""
+    return is_at_once(inputs) or inputs.forward[0] != 0
+
+
+@inlined_kernel
 def forget_weights(inputs):
     """The next outputs are those of other weights than the ones before."""
     inputs.starts[EXAMPLES_TOGETHER] = 0
@@ -48,17 +66,30 @@ def is_by_bands(inputs):
 
 
 @inlined_kernel
+def band_and_panel(share, band, layout, unit, weights, weights_at, rows, rows_at):
+    """What functions of listed features are given of a band and a panel, whose first unit this is.
+
+    The first layer's weights, or their gradient, begin at weights[weights_at], rows of all units at rows[rows_at].
+    """
+    of_panel = (weights, weights_at + layout.weights[0] + unit, layout.main_width, weights_at + layout.tail_weights)
+    return (share[2], share[3], band, *of_panel, rows, rows_at + unit, layout.row_widths[1])
+
+
+@inlined_kernel
+def dense_weights(layout, weights, weights_at):
+    """What functions of dense features are given of their weights, or their gradient."""
+    return weights, weights_at + layout.dense_weights, layout.dense_stride, layout.units[1]
+
+
+@inlined_kernel
 def listed_products(inputs, given, weights, rows, rows_at, distance, layout):
     """Rows are the products of the listed features with weights, or what is stored for them."""
-    whole, width = inputs.whole, layout.row_widths[1]
+    every, memory = turns(inputs, layout), address(inputs.found)
     for p in range(layout.panels):
-        unit = layout.panel_units[p]
-        of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-        for band in range(whole[4]):
-            of_band, asked_for = (whole[2], whole[3], band), distance if p == 0 and band == 0 else 0
-            of_outputs, every = (rows, rows_at + unit, width), turns(inputs, layout)
-            memory = address(inputs.starts)
-            call_kernel(inputs.forward[p], (*given, *of_band, *of_panel, *of_outputs, asked_for, every, memory))
+        for band in range(inputs.whole[4]):
+            of_panel = band_and_panel(inputs.whole, band, layout, layout.panel_units[p], weights, 0, rows, rows_at)
+            asked_for = distance if p == 0 and band == 0 else 0
+            call_kernel(inputs.forward[p], (*given, *of_panel, asked_for, every, memory))
 
 
 @inlined_kernel
@@ -102,11 +133,16 @@ def add_velocities(inputs, order, end, position, count, layout, buffers, rows_at
 
 
 @inlined_kernel
+def memory_for_dense(inputs):
+    """What functions of dense features are given to write to."""
+    return address(inputs.scratch), address(inputs.starts)
+
+
+@inlined_kernel
 def dense_outputs(inputs, order, end, position, count, ahead, layout, buffers, z_at, z_tile, like):
     """z (units, V), in tiles of the workspace, is the products of the dense features; the rows at `ahead` come next."""
     if inputs.dense_forward[0] != 0:
-        of_weights = (address(buffers.parameters), layout.dense_weights, layout.dense_stride, layout.units[1])
-        memory = (address(inputs.scratch), address(inputs.starts))
+        of_weights, memory = dense_weights(layout, address(buffers.parameters), 0), memory_for_dense(inputs)
         for begin in range(0, count, EXAMPLES_TOGETHER):
             given = rows_and_examples(inputs, order, end, position + begin, min(EXAMPLES_TOGETHER, count - begin))
             outputs = (address(buffers.workspace), z_at + begin // len(like) * z_tile, z_tile)
@@ -114,19 +150,29 @@ def dense_outputs(inputs, order, end, position, count, ahead, layout, buffers, z
 
 
 @inlined_kernel
+def outputs_at_once(inputs, order, end, position, count, ahead, layout, buffers, first_row, z_at, z_tile, like):
+    """`listed_outputs` and `dense_outputs` of a batch in one call."""
+    given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
+    weights, rows = address(buffers.parameters), address(buffers.workspace)
+    of_listed = band_and_panel(inputs.whole, 0, layout, 0, weights, 0, rows, rows_at)
+    asking = (ahead - position, turns(inputs, layout), address(inputs.found))
+    of_dense = (*dense_weights(layout, weights, 0), rows, z_at, z_tile, ahead, *memory_for_dense(inputs))
+    call_kernel(inputs.at_once[0], (*given, *of_listed, *asking, *of_dense))
+
+
+@inlined_kernel
 def add_outputs(inputs, count, layout, buffers, row, z_at, scale, like):
     """One tile: z becomes scale * (products of the dense features + those of the listed ones) + biases."""
     width, lanes = layout.row_widths[1], len(like)
-    has_dense, has_listed = inputs.dense_forward[0] != 0, inputs.forward[0] != 0
-    if has_listed:
+    if has_listed(inputs):
         for unit in range(0, width, lanes):
             rows_at, to = row_at(layout, row) + unit, unit * lanes
             transpose(buffers.workspace, rows_at, width, count, buffers.scratch, to, lanes, like)
     for unit in range(layout.units[1]):
         at, bias, z = z_at + unit * lanes, splat(buffers.parameters[layout.biases[0] + unit], like), like
-        if has_dense:
+        if has_dense(inputs):
             z = load(buffers.workspace, at, like)
-        if has_listed:
+        if has_listed(inputs):
             z = z + load(buffers.scratch, unit * lanes, like)
         store(fma(scale, z, bias), buffers.workspace, at)
 
@@ -154,8 +200,10 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
         at, first, row = z_at + begin // lanes * z_tile, position + begin, first_row + begin
         n = min(EXAMPLES_TOGETHER, count - begin)
         coming = first + n if begin + n < count else ahead
-        distance = coming - first if inputs.dense_forward[0] != 0 else ROWS_AHEAD
-        if not is_by_kind(inputs):
+        distance = coming - first if has_dense(inputs) else ROWS_AHEAD
+        if is_at_once(inputs):
+            outputs_at_once(inputs, order, end, first, n, coming, layout, buffers, row, at, z_tile, like)
+        elif not is_by_kind(inputs):
             if not is_by_bands(inputs):
                 listed_outputs(inputs, order, end, first, n, distance, layout, buffers, row, like)
             dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile, like)
@@ -178,9 +226,26 @@ def update(inputs, order, end, position, count, ahead, layout, target, target_at
     Only for the features that are the thread's share. `target_at` is where the first layer's part of the target begins.
     The examples from the position `ahead` on come next.
     """
+    if is_at_once(inputs):
+        update_at_once(inputs, order, end, position, count, layout, target, target_at, workspace, first_row)
+        return
     update_dense(inputs, order, end, position, count, layout, target, target_at, workspace, first_row)
     distance = distance_of_update(inputs, position, count, ahead, layout)
     update_listed(inputs, order, end, position, count, distance, layout, target, target_at, workspace, first_row, 1.0)
+
+
+@inlined_kernel
+def update_at_once(inputs, order, end, position, count, layout, target, target_at, workspace, first_row):
+    """`update` in one call, of the rows that `outputs_at_once` has looked up."""
+    share, rows_at = inputs.share, row_at(layout, first_row)
+    given, weights, rows = rows_and_examples(inputs, order, end, position, count), address(target), address(workspace)
+    of_dense = (share[0], share[1], share[2], share[3], *dense_weights(layout, weights, target_at))
+    of_rows = (rows, rows_at, layout.row_widths[1])
+    of_listed = band_and_panel(share, 0, layout, 0, weights, target_at, rows, rows_at)
+    call_kernel(
+        inputs.at_once[1],
+        (*given, *of_dense, *of_rows, *memory_for_dense(inputs), *of_listed, address(inputs.found)),
+    )
 
 
 @inlined_kernel
@@ -189,11 +254,9 @@ def update_dense(inputs, order, end, position, count, layout, target, target_at,
     share, width = inputs.share, layout.row_widths[1]
     if share[0] < share[1] and inputs.dense_update[0] != 0:
         given = (*rows_and_examples(inputs, order, end, position, count), share[0], share[1], share[2], share[3])
-        of_weights = (address(target), target_at + layout.dense_weights, layout.dense_stride, layout.units[1])
+        of_weights = dense_weights(layout, address(target), target_at)
         of_rows = (address(workspace), row_at(layout, first_row), width)
-        call_kernel(
-            inputs.dense_update[0], (*given, *of_weights, *of_rows, address(inputs.scratch), address(inputs.starts))
-        )
+        call_kernel(inputs.dense_update[0], (*given, *of_weights, *of_rows, *memory_for_dense(inputs)))
 
 
 @inlined_kernel
@@ -211,15 +274,13 @@ def update_listed(
     inputs, order, end, position, count, distance, layout, target, target_at, workspace, first_row, factor
 ):
     """`update` for the listed features, of which the gradient is multiplied by a factor."""
-    share, width = inputs.share, layout.row_widths[1]
+    share, every = inputs.share, turns(inputs, layout)
     if share[3] >= 0 and inputs.update[0] != 0:
         given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
+        weights, rows = address(target), address(workspace)
         for p in range(layout.panels):
-            unit = layout.panel_units[p]
-            main_at, tail_at = target_at + layout.weights[0] + unit, target_at + layout.tail_weights
-            of_panel = (address(target), main_at, layout.main_width, tail_at)
-            of_rows = (address(workspace), rows_at + unit, width)
             for band in range(share[4]):
-                of_band, asked_for = (share[2], share[3], band), distance if p == 0 and band == 0 else 0
-                asking = (np.float64(factor), asked_for, turns(inputs, layout), address(inputs.starts))
-                call_kernel(inputs.update[p], (*given, *of_band, *of_panel, *of_rows, *asking))
+                of_panel = band_and_panel(share, band, layout, layout.panel_units[p], weights, target_at, rows, rows_at)
+                asked_for = distance if p == 0 and band == 0 else 0
+                asking = (np.float64(factor), asked_for, every, address(inputs.found))
+                call_kernel(inputs.update[p], (*given, *of_panel, *asking))

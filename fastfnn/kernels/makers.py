@@ -23,6 +23,7 @@ from fastfnn.kernels import (
     passes,
     updates,
 )
+from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.hidden import Product, WeightGradient
 from fastfnn.kernels.passes import Block
 from fastfnn.kernels.processor import VECTOR_BYTES
@@ -214,7 +215,7 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
     # fmt: off
     def forward(
         entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
-        weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, starts,
+        weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, found,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -224,19 +225,19 @@ def make_forward(main_bytes: int, tail_bytes: int) -> Function:
         outputs = Outputs(z, z_at, z_stride)
         main, tail, wide = zeros(z, main_bytes), zeros(z, tail_bytes), zeros(z, wide_bytes)
         four = zeros_of(wide, 4)
-        panels.forward_panel(rows, examples, band, panel, outputs, distance, every, starts, main, tail, wide, four)
+        panels.forward_panel(rows, examples, band, panel, outputs, distance, every, found, main, tail, wide, four)
 
     return forward
 
 
-def make_update(main_bytes: int, tail_bytes: int) -> Function:
+def make_update(main_bytes: int, tail_bytes: int, finds: int) -> Function:
     """`panels.update_panel` for a panel."""
     wide_bytes = main_bytes or tail_bytes
 
     # fmt: off
     def update(
         entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
-        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every, starts,
+        target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every, found,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
@@ -246,10 +247,62 @@ def make_update(main_bytes: int, tail_bytes: int) -> Function:
         gradient = Outputs(dz, dz_at, dz_stride)
         main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
         four = zeros_of(wide, 4)
-        asking = (distance, every, starts)
+        asking = (distance, every, found, finds)
         panels.update_panel(rows, examples, band, panel, gradient, scale, *asking, main, tail, wide, four)
 
     return update
+
+
+def make_forward_at_once(by_feature: int, packed: int, main_bytes: int, tail_bytes: int) -> Function:
+    """`make_forward` and then `make_dense_forward`, for the same examples."""
+    of_listed = inlined_kernel(make_forward(main_bytes, tail_bytes))
+    of_dense = inlined_kernel(make_dense_forward(by_feature, packed))
+
+    # fmt: off
+    def forward_at_once(
+        entries, columns, values, dense, records, order, n, first, count,
+        cuts, cuts_stride, number, listed, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, found,
+        weights, weights_at, weights_stride, units, tiles, tiles_at, z_tile, ahead, scratch, starts,
+    ):
+        of_listed(
+            entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
+            listed, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, found,
+        )
+        of_dense(
+            entries, columns, values, dense, records, order, n, first, count,
+            weights, weights_at, weights_stride, units, tiles, tiles_at, z_tile, ahead, scratch, starts,
+        )
+        # fmt: on
+
+    return forward_at_once
+
+
+def make_update_at_once(
+    features_bytes: int, units_bytes: int, in_place: int, main_bytes: int, tail_bytes: int
+) -> Function:
+    """`make_dense_update` and then `make_update`, for the examples that were looked up forward."""
+    of_dense = inlined_kernel(make_dense_update(features_bytes, units_bytes, in_place))
+    of_listed = inlined_kernel(make_update(main_bytes, tail_bytes, 0))
+
+    # fmt: off
+    def update_at_once(
+        entries, columns, values, dense, records, order, n, first, count,
+        feature_begin, feature_end, cuts, cuts_stride, target, target_at, target_stride, units, dz, dz_at, dz_stride,
+        scratch, starts,
+        listed_cuts, listed_stride, number, listed, main_at, main_stride, tail_at, rows, rows_at, rows_stride, found,
+    ):
+        of_dense(
+            entries, columns, values, dense, records, order, n, first, count,
+            feature_begin, feature_end, cuts, cuts_stride,
+            target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch, starts,
+        )
+        of_listed(
+            entries, columns, values, dense, records, order, n, first, count, listed_cuts, listed_stride, number,
+            listed, main_at, main_stride, tail_at, rows, rows_at, rows_stride, 1.0, 0, 1, found,
+        )
+        # fmt: on
+
+    return update_at_once
 
 
 def make_activate(activation: int) -> Function:

@@ -11,7 +11,6 @@ import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.rows import (
-    ROWS_AT_ONCE,
     find_listed,
     found_values,
     prefetch_cuts,
@@ -19,7 +18,7 @@ from fastfnn.kernels.rows import (
     prefetch_row,
 )
 from fastfnn.kernels.simd import at, fma, itemsize, load, load_converted, narrow, not_unrolled, splat, splat_lane, store
-from fastfnn.kernels.structures import RECORDS_BY_KIND
+from fastfnn.kernels.structures import RECORDS_BY_KIND, ROWS_AT_ONCE
 
 
 @kernel
@@ -134,10 +133,11 @@ def update_example(rows, start, columns_at, count, panel, dz, dz_at, scale, main
 
 
 @kernel
-def update_panel(rows, examples, band, panel, dz, scale, distance, every, found, main, tail, wide, four):
+def update_panel(rows, examples, band, panel, dz, scale, distance, every, found, finds, main, tail, wide, four):
     """panel += scale * x.T @ dz, summed over the examples in their order, for a panel's units and a band of features.
 
-    Rows that come later are prefetched as in `forward_panel`; of two, the other one.
+    Rows that come later are prefetched as in `forward_panel`; of two, the other one. What it has looked up of a few
+    examples is still there unless `finds`.
     """
     asked = distance > 0 and (every == 1 or asks(rows))
     for begin in range(0, examples.size, ROWS_AT_ONCE):
@@ -145,7 +145,8 @@ def update_panel(rows, examples, band, panel, dz, scale, distance, every, found,
         if asked:
             prefetch_first_lines(rows, examples.order, first + distance + every - 1, examples.end, every)
         prefetch_cuts(band, examples, first, count)
-        find_listed(rows, band, examples, first, count, found)
+        if finds:
+            find_listed(rows, band, examples, first, count, found)
         for i in range(count):
             if asked and (i + 1) & (every - 1) == 0:
                 prefetch_row(rows, examples.order, first + i + distance, examples.end)

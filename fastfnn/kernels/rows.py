@@ -6,12 +6,10 @@ import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, prefetch_near, store
-from fastfnn.kernels.structures import BYTES_PER_LINE, RECORDS_BY_KIND
+from fastfnn.kernels.structures import BYTES_PER_LINE, RECORDS_BY_KIND, ROWS_AT_ONCE, WORDS_OF_ROW
 
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
-ROWS_AT_ONCE = 16  # whose first lines are asked for together, and which are looked up together
-WORDS_OF_ROW = 3  # that say where its listed values are
 ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 
 

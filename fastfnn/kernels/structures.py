@@ -40,6 +40,8 @@ PARTS = 3  # bfloat16 numbers that make up a float32
 NARROW_UNITS = 32  # at most, of which all squares are multiplied by one square of values after the other
 TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room
 BYTES_PER_LINE = 64
+ROWS_AT_ONCE = 16  # whose first lines are asked for together, and which are looked up together
+WORDS_OF_ROW = 3  # that say where its listed values are
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
 TILES_BY_ROWS = 2  # of a batch, up to which gradients of narrow layers are computed from rows too
 MOST_GROUPS = 4  # of blocks of a batch, whose gradients are summed on their own; each is one thread's work
@@ -163,7 +165,9 @@ class Inputs(NamedTuple):
     dense_update: Any  # (1,) likewise; 0 where there is no training
     forward: Any  # (panels,) addresses of the forward functions for listed features; 0 where there are none
     update: Any  # (panels,) likewise; 0 where there is no training
+    at_once: Any  # (2,) those of the functions for both, forward and in the update; 0 where each has its own
     scratch: Reals  # values in the network's dtype
+    found: Integers  # (ROWS_AT_ONCE * WORDS_OF_ROW,) where the listed features of a few rows are
     starts: Integers  # (EXAMPLES_TOGETHER + 1,) where rows begin; 1 where `dense_by_bytes` knows the weights
 
 

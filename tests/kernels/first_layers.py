@@ -95,7 +95,7 @@ class FirstLayer:
             for number in range(self.whole.bands if function != 0 else 0):
                 of_band = (self.whole.cuts, self.whole.cuts_stride, number)
                 outputs = (rows.reshape(-1), unit, rows.shape[1])
-                call(function, *given, *of_band, *of_panel, *outputs, ahead, 1, inputs.starts)
+                call(function, *given, *of_band, *of_panel, *outputs, ahead, 1, inputs.found)
         tiles = np.full((-(-count // lanes), units + 1, lanes), UNTOUCHED, weights.dtype)
         for function in present(inputs.dense_forward):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, units)
@@ -118,7 +118,7 @@ class FirstLayer:
             for number in range(share.bands):
                 of_band = (share.cuts, share.cuts_stride, number)
                 of_rows = (dz.reshape(-1), unit, layout.row_widths[1])
-                call(function, *given, *of_band, *of_panel, *of_rows, 1.0, 0, 1, inputs.starts)
+                call(function, *given, *of_band, *of_panel, *of_rows, 1.0, 0, 1, inputs.found)
 
     def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""

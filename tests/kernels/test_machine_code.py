@@ -70,11 +70,12 @@ DENSE_BY_FEATURE = [f"make_dense_forward 1 {int(ROOMY)}", f"make_dense_update 0 
 OTHERS = ["steps.evaluate", "steps.run_steps", "make_update_step 0"]
 FUNCTIONS = {
     ("dense", 20): DENSE,
-    ("auto", 20): [*DENSE, "make_forward 64 16", "make_update 64 16"],
-    ("auto", 64): [*DENSE_BY_FEATURE, "make_forward 256 0", "make_update 256 0"],
-    ("sparse", 5): ["make_forward 0 32", "make_update 0 32"],
-    ("sparse", 64): ["make_forward 256 0", "make_update 256 0"],
+    ("auto", 20): [*DENSE, "make_forward 64 16", "make_update 64 16 1"],
+    ("auto", 64): [*DENSE_BY_FEATURE, "make_forward 256 0", "make_update 256 0 1"],
+    ("sparse", 5): ["make_forward 0 32", "make_update 0 32 1"],
+    ("sparse", 64): ["make_forward 256 0", "make_update 256 0 1"],
 }
+AT_ONCE = [f"make_forward_at_once 0 {int(ROOMY)} 64 16", f"make_update_at_once 64 0 {IN_PLACE} 64 16"]
 
 
 @pytest.mark.usefixtures("vectors_only")
@@ -85,6 +86,16 @@ def test_first_layer_is_packed_and_fused_and_never_double(
     found = functions_of_run(data, monkeypatch, hidden=(units,), input=kind)
     assert without_layers(found) == sorted([*FUNCTIONS[kind, units], *OTHERS])
     check_packed_and_fused_and_never_double({name: code_of(found[name]) for name in FUNCTIONS[kind, units]})
+
+
+@pytest.mark.usefixtures("vectors_only")
+def test_small_batches_go_through_dense_and_listed_features_at_once(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = functions_of_run(data, monkeypatch, hidden=(20,), batch_size=16)
+    in_evaluation = [DENSE[0], "make_forward 64 16"]
+    assert without_layers(found) == sorted([*AT_ONCE, *in_evaluation, *OTHERS])
+    check_packed_and_fused_and_never_double({name: code_of(found[name]) for name in AT_ONCE})
 
 
 @pytest.mark.skipif(not ROOMY, reason="vectors are of other widths")
