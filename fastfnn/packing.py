@@ -86,10 +86,11 @@ class PackedNetwork:
         tiles = max(most_tiles(max(batch_size, 1), block, lanes), EVALUATION_BLOCK // lanes)
         self.layout: Layout = layout
         self.dtype = config.dtype
+        gradients = aligned_zeros(size if batch_size else 0, config.dtype)
         self.buffers = Buffers(
             parameters=aligned_zeros(size, config.dtype),
-            gradients=aligned_zeros(size if batch_size else 0, config.dtype),
-            partials=aligned_zeros(-(-batch_size // block) * layout.partial_size, config.dtype),
+            gradients=gradients,
+            partials=self._partials(gradients, batch_size),
             group_gradients=aligned_zeros(
                 MOST_GROUPS * layout.first_layer_size if layout.first_layer_by_groups else 0, config.dtype
             ),
@@ -107,6 +108,13 @@ class PackedNetwork:
         )
         self._put(parameters, self.buffers.parameters)
         fill(self._running_views(), parameters)
+
+    def _partials(self, gradients: Array, batch_size: int) -> Array:
+        """Room for the partial gradients of a batch; those of its only block may be the gradients themselves."""
+        layout = self.layout
+        if layout.layers_together and batch_size <= layout.block:
+            return gradients[layout.first_layer_size :][: layout.partial_size]
+        return aligned_zeros(-(-batch_size // layout.block) * layout.partial_size, self.dtype)
 
     def _scratch(self) -> Array:
         lanes = lanes_of(self.dtype)

@@ -230,7 +230,7 @@ def test_a_thread_that_cannot_be_started_is_an_error_and_not_a_wait(data, monkey
 
 @pytest.mark.usefixtures("every_step_is_divided")
 def test_an_exception_before_the_first_step_releases_the_others(data):
-    engine = engine_of_two(data)
+    engine, others = engine_of_two(data), threading.enumerate()
     before = engine.parameters().tensors()
     stretch = Stretch(np.arange(100), 0, 2, 0, np.full(2, 0.1), np.zeros(1, np.uint32))
     returned = []
@@ -245,7 +245,7 @@ def test_an_exception_before_the_first_step_releases_the_others(data):
     with pytest.raises(KeyboardInterrupt):
         run_together(calls, lambda: dissolve([member.part for member in engine.members]))
     for thread in threading.enumerate():
-        if thread is not threading.main_thread():
+        if thread not in others:
             thread.join(60)
     assert [totals.steps for totals in returned] == [0]
     assert all(np.array_equal(before[name], tensor) for name, tensor in engine.parameters().tensors().items())

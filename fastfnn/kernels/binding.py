@@ -166,8 +166,8 @@ def bind_rows(layer: FirstLayer, rows: Rows, whole: Share, share: Share) -> Inpu
     if layer.by_bytes:
         size = max(size, room_for_bytes(rows.dense, sum(main + tail for main, tail in layer.panels)))
     scratch = aligned_zeros(size, layer.dtype)
-    found = aligned_zeros(ROWS_AT_ONCE * WORDS_OF_ROW, np.int64)
-    starts = aligned_zeros(EXAMPLES_TOGETHER + 1, np.int64)
+    found = np.zeros(ROWS_AT_ONCE * WORDS_OF_ROW, np.int64)
+    starts = np.zeros(EXAMPLES_TOGETHER + 1, np.int64)
     words = {"rows": _words(rows), "whole": _words(whole), "share": _words(share)}
     return Inputs(**words, **functions, scratch=scratch, found=found, starts=starts)
 

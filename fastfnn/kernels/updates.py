@@ -120,7 +120,8 @@ def update_later_layers(optimizer, part, count, layout, buffers, settings, rate,
     """
     if part.others.size > 0:
         begin, size = layout.first_layer_size, layout.partial_size
-        sum_partials(buffers, 0, begin, size, blocks_of(count, layout), size, like)
+        if settings.batch_size > layout.block:  # else those of the only block are the gradients
+            sum_partials(buffers, 0, begin, size, blocks_of(count, layout), size, like)
         optimizer(buffers, settings, begin, layout.weights_end, rate, decay, step, like)
         optimizer(buffers, settings, layout.weights_end, layout.parameters_end, rate, 0.0, step, like)
 
