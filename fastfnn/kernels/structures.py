@@ -232,9 +232,7 @@ class Buffers(NamedTuple):
 
     parameters: Reals
     gradients: Reals  # laid out as the parameters
-    partials: (
-        Reals  # (blocks, partial_size) gradients of narrow layers and of biases, block by block
-    )
+    partials: Reals  # (blocks, partial_size) gradients of narrow layers and of biases, block by block
     group_gradients: Reals  # (MOST_GROUPS, first_layer_size) the first layer's by groups of blocks, or empty
     first_moment: Reals  # likewise; empty where the optimiser has none
     second_moment: Reals
