@@ -97,7 +97,7 @@ class KernelEngine:
         threads = threads_that_pay(config.threads, self.network.layout, batch_size, multiplied)
         division = Division(self.network.layout, listed, threads, batch_size)
         parts = make_parts(division)
-        self.few = batch_size <= min(block, ROWS_AT_ONCE) and bands == 1 and not lazy
+        self.few = batch_size <= min(block, ROWS_AT_ONCE) and threads == bands == 1 and not lazy
         load_all(self._functions())
         settings = self.network.bind_settings(config, data.scale, training=True)
         self.settings = settings._replace(statistics=statistics or settings.statistics, lazy=lazy)

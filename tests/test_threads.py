@@ -29,6 +29,7 @@ from fastfnn.training import train
 RUNS = {
     "sgd": {"l2": 0.01, "dropout": 0.2},
     "wide": {"hidden": (70, 33), "l2": 0.5},
+    "few examples": {"batch_size": 12},
     "no hidden layer": {"hidden": ()},
     "strong shrinkage": {"l2": 19.999, "learning_rate": 0.05},
     "momentum": {"optimizer": "momentum", "input": "sparse"},

@@ -77,8 +77,8 @@ class FirstLayer(NamedTuple):
     ) -> FirstLayer:
         """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit.
 
-        Batches are `few` examples if what is looked up of them forward is there still in the update, which is of all
-        features, without bands, and by plain sums.
+        Batches are `few` examples if what is looked up of them forward is there still in the update, which is one
+        thread's, of all features, without bands and without lazy momentum.
         """
         sizes = tuple((main, tail) for main, tail, _ in panels)
         kinds = rows.columns.dtype.name, rows.values.dtype.name

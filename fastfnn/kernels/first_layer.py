@@ -150,7 +150,7 @@ def dense_outputs(inputs, order, end, position, count, ahead, layout, buffers, z
 
 
 @inlined_kernel
-def outputs_at_once(inputs, order, end, position, count, ahead, layout, buffers, first_row, z_at, z_tile, like):
+def outputs_at_once(inputs, order, end, position, count, ahead, layout, buffers, first_row, z_at, z_tile):
     """`listed_outputs` and `dense_outputs` of a batch in one call."""
     given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
     weights, rows = address(buffers.parameters), address(buffers.workspace)
@@ -202,7 +202,7 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
         coming = first + n if begin + n < count else ahead
         distance = coming - first if has_dense(inputs) else ROWS_AHEAD
         if is_at_once(inputs):
-            outputs_at_once(inputs, order, end, first, n, coming, layout, buffers, row, at, z_tile, like)
+            outputs_at_once(inputs, order, end, first, n, coming, layout, buffers, row, at, z_tile)
         elif not is_by_kind(inputs):
             if not is_by_bands(inputs):
                 listed_outputs(inputs, order, end, first, n, distance, layout, buffers, row, like)
