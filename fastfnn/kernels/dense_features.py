@@ -26,6 +26,7 @@ from fastfnn.kernels.simd import (
     PACKED,
     ROOMY,
     at,
+    columns_of_vectors,
     fma_columns,
     itemsize,
     load_grid,
@@ -282,12 +283,13 @@ def multiply_tiles(factors, rows, starts, z, coming, grids):
     """z = x @ weights for as many tiles as the grids have, of which the rows begin at `starts`."""
     tiles, like, weights = len(grids[0]), grids[0][0][0], factors.weights
     lanes = len(like)
-    x_tile = size_of_columns(factors.x, FEATURES_TOGETHER, like)
+    together = columns_of_vectors(factors.x, FEATURES_TOGETHER)
+    x_tile = size_of_columns(factors.x, together, like)
     step = weights.stride if factors.by_feature else 1
     unit_step = 1 if factors.by_feature else lanes
     vector_step = lanes * weights.stride if factors.by_feature else weights.stride
-    for first in range(0, rows.dense, FEATURES_TOGETHER):
-        last = min(first + FEATURES_TOGETHER, rows.dense)
+    for first in range(0, rows.dense, together):
+        last = min(first + together, rows.dense)
         for tile in range(tiles):
             write_features(rows, starts, tile, first, last, factors.x, tile * x_tile, like)
         at_first = weights.at + first // lanes * vector_step

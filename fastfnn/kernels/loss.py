@@ -19,12 +19,19 @@ def load_labels(labels, order, end, position, count, scratch, like):
 
     And so is the order, of which small batches see nothing so far ahead but here.
     """
-    for lane in range(0, len(like), EXAMPLES_OF_LINE):
+    lanes = len(like)
+    for lane in range(0, lanes, EXAMPLES_OF_LINE):
         prefetch(order, position + lane + 2 * EXAMPLES_AHEAD)
-    for lane in range(len(like)):
-        if position + lane + EXAMPLES_AHEAD < end:
-            prefetch(labels, at(order, position + lane + EXAMPLES_AHEAD))
-        scratch[lane] = at(labels, at(order, position + lane)) if lane < count else -1
+    ahead = min(position + EXAMPLES_AHEAD, end - lanes)
+    if ahead > position:
+        for lane in range(lanes):
+            prefetch(labels, at(order, ahead + lane))
+    if count == lanes:  # without a branch for each lane
+        for lane in range(lanes):
+            scratch[lane] = at(labels, at(order, position + lane))
+    else:
+        for lane in range(lanes):
+            scratch[lane] = at(labels, at(order, position + lane)) if lane < count else -1
     return load(scratch, 0, like)
 
 
@@ -76,25 +83,26 @@ def softmax_cross_entropy(workspace, logits_at, classes, targets, order, end, po
         target = where(equal(label, splat(c + first, like)), weights, like)
         store(where(is_example, softmax - target, like), workspace, logits_at + c * lanes)
     correct = total(where(equal(label, best_class), splat(1, like), like))
-    losses = sum_of_losses(sums, of_label - best, count, scratch)
+    losses = sum_of_losses(where(is_example, sums, splat(1, like)), where(is_example, of_label - best, like), scratch)
     if targets.weighted:
         losses = weighted_sum_of_losses(sums, of_label - best, targets.weights, order, position, count, scratch)
     return losses, np.int64(correct)
 
 
 @kernel
-def sum_of_losses(sums, shifted, count, scratch):
-    """log(sums) - shifted, added over the first `count` lanes in float64.
+def sum_of_losses(sums, shifted, scratch):
+    """log(sums) - shifted, added over all lanes in float64.
 
-    The logarithm is taken of the product: every factor is between 1 and the number of classes.
+    The logarithm is taken of the product: every factor is between 1 and the number of classes. Two lanes at a time, of
+    which the product waits for no other one.
     """
-    lanes = len(sums)
+    lanes, half = len(sums), len(sums) // 2
     store(sums, scratch, 0)
     store(shifted, scratch, lanes)
     product, loss = 1.0, 0.0
-    for lane in range(count):
-        product *= np.float64(at(scratch, lane))
-        loss -= np.float64(at(scratch, lanes + lane))
+    for lane in range(half):
+        product *= np.float64(at(scratch, lane)) * np.float64(at(scratch, half + lane))
+        loss -= np.float64(at(scratch, lanes + lane)) + np.float64(at(scratch, lanes + half + lane))
     return math.log(product) + loss
 
 

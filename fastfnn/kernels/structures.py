@@ -28,7 +28,7 @@ SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 
 EVALUATION_BLOCK = 128  # examples; fixed, so that a result does not depend on the batch size of the run
 EXAMPLES_PER_PASS = 64  # of an update of dense features, so that what it needs of them stays in the nearest cache
-FEATURES_TOGETHER = 64  # dense features whose values for a pass, or for the tiles of a grid, stay there too
+FEATURES_TOGETHER = 64  # dense features, or words of four, whose values for a pass or a grid of tiles stay there too
 FEATURES_OF_SUM = 256  # bytes whose products with digits are summed as integers, exactly even as a float32
 TILES_TOGETHER = 4 if ROOMY else 1  # of a grid of sums
 EXAMPLES_TOGETHER = 128  # of a block, that go through the first layer, or through matrix registers, together

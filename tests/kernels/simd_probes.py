@@ -19,6 +19,7 @@ from fastfnn.kernels.simd import (
     add_loads,
     as_words,
     at,
+    columns_of_vectors,
     equal,
     exp,
     first_lane,
@@ -197,7 +198,8 @@ def of_scalars(x, small, out):
     store(splat_lane(load(x, 5, quarter), 1, like), out, 5 * len(like))
     out[6 * len(like)] = first_lane(load(x, 7, like))
     out[6 * len(like) + 1] = at(x, 2)
-    return len(like), len(half), len(quarter), len(zeros_of(like, 4)), zeros(x, 0) is None
+    columns = columns_of_vectors(x, 2), columns_of_vectors(as_words(x, 1), 2)
+    return len(like), len(half), len(quarter), len(zeros_of(like, 4)), zeros(x, 0) is None, columns
 
 
 @probe

@@ -243,7 +243,7 @@ def test_blocks_are_stored_and_added_at_their_places_and_nowhere_else(outputs: O
 def test_scalars_and_narrow_vectors(dtype: str) -> None:
     lanes = 64 // np.dtype(dtype).itemsize
     x, small, out = normal(3 * lanes, dtype), np.arange(200, 210, dtype=np.uint8), np.zeros(7 * lanes, dtype)
-    assert of_scalars(x, small, out) == (lanes, lanes // 2, lanes // 4, 4, True)
+    assert of_scalars(x, small, out) == (lanes, lanes // 2, lanes // 4, 4, True, (2, 8))
     rows = out.reshape(7, lanes)
     np.testing.assert_array_equal(rows[:3], np.repeat(np.array([1, 0.1, 203], dtype), lanes).reshape(3, lanes))
     np.testing.assert_array_equal(rows[3], [*x[3 : 3 + lanes // 2], *[0] * (lanes // 2)])

@@ -56,10 +56,25 @@ def as_words(typing_context: Any, array: Any, packed: Any) -> Any:
     return result(array, packed), codegen
 
 
-@operation(lambda x, count, like: count // (PACKED if x.dtype == np.uint32 else 1) * len(like))
+def _columns_of_vector(words: bool) -> int:
+    return PACKED if words else 1
+
+
+@operation(lambda x, vectors: vectors * _columns_of_vector(x.dtype == np.uint32))
+def columns_of_vectors(typing_context: Any, x: Any, vectors: Any) -> Any:
+    """How many columns so many vectors of x hold, packed if x has words."""
+    in_a_vector = _columns_of_vector(x.dtype == types.uint32)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.mul(arguments[1], ir.Constant(ir.IntType(64), in_a_vector))
+
+    return types.intp(x, types.intp), codegen
+
+
+@operation(lambda x, count, like: count // _columns_of_vector(x.dtype == np.uint32) * len(like))
 def size_of_columns(typing_context: Any, x: Any, count: Any, like: Any) -> Any:
     """How many elements of x so many columns of as many rows as `like` has lanes take, packed if x has words."""
-    in_a_vector = PACKED if x.dtype == types.uint32 else 1
+    in_a_vector = _columns_of_vector(x.dtype == types.uint32)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (_, columns, _), kind = arguments, ir.IntType(64)
