@@ -86,7 +86,6 @@ class Staged:
             rows[Rows._fields.index("entries")] = self.no_entries.ctypes.data
             rows[Rows._fields.index("dense")] = 0
             whole[Share._fields.index("cuts_stride")] = 0
-            whole[Share._fields.index("bands")] = 1
             inputs = inputs._replace(rows=rows, whole=whole)
         return inputs
 

@@ -120,8 +120,7 @@ def limits_of_weights(documents: Mapping[str, Document]) -> Limits:
     return (
         f"Gone over from the first one to the last, {size / 1e6:.1f} MB, as many as the first layer's weights, come at "
         f"{', '.join(rates)}. The listed features of an epoch ask for {asked / 1e6:.0f} MB of them forward, and for as "
-        f"many in the update: {milliseconds(2 * asked / slowest)} ms at this rate, less what is in the caches still. "
-        "Large batches use most of them several times, band by band, for each time that they come.",
+        f"many in the update: {milliseconds(2 * asked / slowest)} ms at this rate, less what is in the caches still.",
     )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn import kernels
-from fastfnn.bands import bands_that_pay, whole_share
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset, Split
 from fastfnn.kernels import Inputs, Part, Rows, Share, Statistics, Steps, Targets
@@ -20,6 +19,7 @@ from fastfnn.kernels.routines import Words
 from fastfnn.kernels.structures import ROWS_AT_ONCE
 from fastfnn.packing import MOMENTS, PackedNetwork, lazy_momentum_pays, settings_of
 from fastfnn.parameters import Parameters, initialise
+from fastfnn.prefetching import next_batch_pays, whole_share
 from fastfnn.rows import cost_of_nonzero, densities_in_order, order_of_features, rows_of_split
 from fastfnn.stretch import Stretch, Totals
 from fastfnn.teams import Division, dissolve, make_parts, run_together, threads_that_pay
@@ -86,27 +86,36 @@ class KernelEngine:
         if moments:
             self.network.put_moments(moments)
         # Inputs hold but their addresses.
-        self.rows, self.shares = rows, {name: whole_share(of_split) for name, of_split in rows.items()}
+        ahead = self.network.weights_ahead
+        self.rows, self.shares = rows, {name: whole_share(of_split, ahead) for name, of_split in rows.items()}
         self.targets = {id(split): targets_of(split) for split in splits}
         started = time.perf_counter()
         of_training = rows[id(data.train)]
         lazy = lazy_momentum_pays(config, self.network.layout, listed, batch_size)
-        together = batch_size if config.batchnorm == "off" else min(block, batch_size)
-        bands = 1 if lazy else bands_that_pay(self.network.bytes_of_listed, listed, together)
-        self.whole = whole_share(of_training, len(listed), bands)
         threads = threads_that_pay(config.threads, self.network.layout, batch_size, multiplied)
         division = Division(self.network.layout, listed, threads, batch_size)
         parts = make_parts(division)
-        self.few = batch_size <= min(block, ROWS_AT_ONCE) and threads == bands == 1 and not lazy
-        load_all(self._functions())
+        self.whole, updated = self._whole_shares(of_training, listed, batch_size, threads)
+        shares = division.shares(of_training, updated)
+        self.few = batch_size <= min(block, ROWS_AT_ONCE) and threads == 1 and not lazy
+        load_all(self._functions(shares[0]))
         settings = self.network.bind_settings(config, data.scale, training=True)
         self.settings = settings._replace(statistics=statistics or settings.statistics, lazy=lazy)
         self.members = [
             self.make_member(part, self.bind(division.rows(of_training), share, few=self.few), share)
-            for part, share in zip(parts, division.shares(of_training, self.whole), strict=True)
+            for part, share in zip(parts, shares, strict=True)
         ]
         self.evaluated = {id(split): self._words_of_evaluation(split) for split in splits}
         self.compile_seconds = time.perf_counter() - started
+
+    def _whole_shares(self, rows: Rows, densities: Array, batch_size: int, threads: int) -> tuple[Share, Share]:
+        """All features of the rows for training, as they are multiplied and as they are updated."""
+        network = self.network
+        in_place = self.config.optimizer == "sgd" and threads == 1 and not network.layout.first_layer_by_groups
+        if in_place and next_batch_pays(network.bytes_of_listed, densities, batch_size):
+            return whole_share(rows), whole_share(rows, batch_size)
+        whole = whole_share(rows, network.weights_ahead)
+        return whole, whole
 
     def bind(self, rows: Rows, share: Share, *, few: bool) -> Inputs:
         """The compiled first layer for training; the rows and the share must outlive it."""
@@ -125,7 +134,7 @@ class KernelEngine:
         keys = np.zeros(len(self.config.hidden), np.uint32)
         return Words(network.layout, network.buffers, settings, inputs, self.targets[id(split)], keys)
 
-    def _functions(self) -> Iterator[Key | None]:
+    def _functions(self, share: Share) -> Iterator[Key | None]:
         """What the run needs compiled, that which takes longest first."""
         network, nothing, keys = self.network, np.empty(0, np.int64), np.empty(0, np.uint32)
         settings = settings_of(self.config, self.data.scale, training=True)
@@ -134,8 +143,14 @@ class KernelEngine:
         yield kernels.run_steps.key(*given, part, targets, Steps(nothing, 0, 0, 0, np.empty(0), keys))
         for functions in network.functions(self.config, settings).values():
             yield from functions
-        of_training = network.first_layer(self.rows[id(self.data.train)], training=True, few=self.few)
-        for layer in (of_training, *(network.first_layer(rows, training=False) for rows in self.rows.values())):
+        of_training = network.first_layer(
+            self.rows[id(self.data.train)], self.whole, share, training=True, few=self.few
+        )
+        of_evaluation = (
+            network.first_layer(rows, self.shares[name], self.shares[name], training=False)
+            for name, rows in self.rows.items()
+        )
+        for layer in (of_training, *of_evaluation):
             for functions in layer.functions().values():
                 yield from functions
         yield kernels.evaluate.key(*given, targets, keys, nothing)

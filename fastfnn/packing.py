@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfnn import kernels
-from fastfnn.bands import whole_share
 from fastfnn.config import NetworkConfig, TrainingConfig
 from fastfnn.kernels import EVALUATION_BLOCK, Buffers, FirstLayer, Inputs, Layout, Rows, Settings, Share
 from fastfnn.kernels.machine_code import Key
@@ -38,6 +37,7 @@ from fastfnn.kernels.structures import (
 )
 from fastfnn.layout import lanes_of, make_layout, most_tiles, panels
 from fastfnn.parameters import Parameters
+from fastfnn.prefetching import examples_ahead, whole_share
 from fastfnn.rows import FeatureOrder, identity_order, make_rows
 
 Array = NDArray[Any]
@@ -127,7 +127,7 @@ class PackedNetwork:
 
     def bind(self, rows: Rows, whole: Share, share: Share, *, training: bool, few: bool = False) -> Inputs:
         """The compiled first layer for rows, of which `share` is updated; rows and both shares must outlive it."""
-        return kernels.bind_rows(self.first_layer(rows, training=training, few=few), rows, whole, share)
+        return kernels.bind_rows(self.first_layer(rows, whole, share, training=training, few=few), rows, whole, share)
 
     def functions(self, config: NetworkConfig, settings: Settings) -> dict[str, list[Key | None]]:
         """The functions that a configuration asks for, for each field of `Settings` that has some."""
@@ -140,16 +140,22 @@ class PackedNetwork:
         functions = self.functions(config, settings)
         return settings._replace(**{name: addresses(keys) for name, keys in functions.items()})
 
-    def first_layer(self, rows: Rows, *, training: bool, few: bool = False) -> FirstLayer:
+    def first_layer(self, rows: Rows, whole: Share, share: Share, *, training: bool, few: bool = False) -> FirstLayer:
         """What the first layer's functions depend on; see `FirstLayer.of`."""
         layout = self.layout
         of_layer = panels(layout.main_width, layout.tail_width, lanes_of(self.dtype))
-        return FirstLayer.of(rows, of_layer, self.dtype, layout, training=training, few=few)
+        asks = whole.weights_ahead > 0, share.weights_ahead > 0
+        return FirstLayer.of(rows, of_layer, self.dtype, layout, asks, training=training, few=few)
 
     @property
     def bytes_of_listed(self) -> int:
         """Of the weights of a listed feature."""
         return int(self.layout.main_width + self.layout.tail_width) * np.dtype(self.dtype).itemsize
+
+    @property
+    def weights_ahead(self) -> int:
+        """Of how many examples later the weights of listed features are asked for; 0 where they are near."""
+        return examples_ahead(self.bytes_of_listed, len(self.order.features) - self.order.dense)
 
     def buffers_of_thread(self) -> Buffers:
         """The same memory, but what a thread needs for itself."""
@@ -314,7 +320,7 @@ def predict_logits(parameters: Parameters, config: NetworkConfig, feature_scale:
     features_order = identity_order(features.shape[1], dense=False)
     packed = PackedNetwork(parameters, config, features_order, block=kernels.EVALUATION_BLOCK)
     rows = make_rows(features, features_order, config.dtype)
-    whole = whole_share(rows)
+    whole = whole_share(rows, packed.weights_ahead)
     order = np.arange(features.shape[0], dtype=np.int64)
     logits = np.empty((len(order), len(parameters.biases[-1])), config.dtype)
     keys = np.zeros(len(config.hidden), np.uint32)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.bands import cut_rows, ends_of_bands
+from fastfnn import kernels
 from fastfnn.cores import OwnCores
 from fastfnn.kernels import Layout, Part, Ranges, Rows, Share
 from fastfnn.kernels.memory import round_up
@@ -159,22 +159,29 @@ class Division:
         return rows._replace(records=RECORDS_BY_KIND) if self.dense_threads else rows
 
     def shares(self, rows: Rows, whole: Share) -> list[Share]:
-        """The features of which each thread sums the gradient, in as many bands together as `whole` has."""
+        """The features of which each thread sums the gradient: all, or a part of `whole`."""
         if self.threads == 1 or self.layout.first_layer_by_groups:
             return [whole] * self.threads
         every = [self.bounds(thread) for thread in range(self.threads)]
         listing = [bounds.listed[1] > bounds.listed[0] for bounds in every]
         if self.dense_threads == self.threads - 1:  # one has all listed features, and has read their rows forward
-            bands, stride, cuts = whole.bands, whole.cuts_stride, [whole.cuts] * self.threads
+            stride, cuts = whole.cuts_stride, [whole.cuts] * self.threads
         else:
-            bands = -(-whole.bands // max(1, sum(listing)))
-            ends = np.concatenate([ends_of_bands(*bounds.listed, bands) for bounds in every])
+            ends = np.array([bounds.listed[1] for bounds in every])
             cut, stride = cut_rows(rows, np.maximum.accumulate(ends)).reshape(-1), len(ends) + 1
-            cuts = [cut[thread * bands :] for thread in range(self.threads)]
+            cuts = [cut[thread:] for thread in range(self.threads)]
         return [
-            Share(*bounds.dense, own_cuts, stride if lists else -1, bands)
+            Share(*bounds.dense, own_cuts, stride if lists else -1, whole.weights_ahead)
             for bounds, own_cuts, lists in zip(every, cuts, listing, strict=True)
         ]
+
+
+def cut_rows(rows: Rows, ends: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int32]:
+    """(N, shares + 1) where the listed values of each row are cut; the features of share t end before ends[t]."""
+    cuts = np.zeros((len(rows.entries) // 2, len(ends) + 1), np.int32)
+    if rows.records:
+        kernels.cut_records(rows.entries, rows.columns, rows.values, rows.dense, np.asarray(ends, np.int64), cuts)
+    return cuts
 
 
 def _ranges(numbers: Sequence[tuple[int, ...]]) -> Ranges:

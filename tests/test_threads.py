@@ -22,8 +22,9 @@ from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
 from fastfnn.kernels.structures import MOST_GROUPS, RECORDS_BY_KIND
 from fastfnn.layout import make_layout
+from fastfnn.rows import identity_order, make_rows
 from fastfnn.stretch import Stretch, Totals
-from fastfnn.teams import Division, boundaries, dissolve, run_together, threads_that_pay
+from fastfnn.teams import Division, boundaries, cut_rows, dissolve, run_together, threads_that_pay
 from fastfnn.training import train
 
 RUNS = {
@@ -134,6 +135,30 @@ def test_a_thread_has_one_kind_of_features(more_data, threads, options):
         assert part.dense_threads == dense
         assert inputs.rows[4] == RECORDS_BY_KIND
         assert share.cuts_stride < 0 if n < dense else share.feature_end == share.feature_begin
+
+
+def test_where_rows_are_cut():
+    X = np.array([[1, 0, 2, 3, 0, 4], [0, 0, 0, 0, 5, 0], [0, 0, 0, 0, 0, 0]], np.uint8)
+    rows = make_rows(X, identity_order(6, dense=False), "float32")
+    assert cut_rows(rows, [2, 3, 6]).tolist() == [[0, 1, 2, 4], [0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+@pytest.mark.usefixtures("every_step_is_divided")
+@pytest.mark.parametrize("threads", [2, 3])
+def test_every_listed_value_is_one_threads(more_data, threads):
+    options = {"optimizer": "momentum", "batchnorm": "before"}  # not by groups of blocks
+    engine = KernelEngine(more_data, TrainingConfig(hidden=(20, 7), batch_size=600, threads=threads, **options))
+    rows = engine.rows[id(more_data.train)]
+    counts = rows.entries[1::2].astype(int)
+    shares = [member.share for member in engine.members if member.share.cuts_stride > 0]
+    assert len(engine.members) == threads
+    assert shares
+    behind = np.zeros(len(counts), int)
+    for share in shares:
+        at = np.arange(len(counts)) * share.cuts_stride
+        np.testing.assert_array_equal(share.cuts[at], behind)
+        behind = share.cuts[at + 1]
+    assert ((counts - 4 < behind) & (behind <= counts)).all()  # what fills a record up may be nobody's
 
 
 @pytest.mark.usefixtures("every_step_is_divided", "bytes_in_matrix_registers")

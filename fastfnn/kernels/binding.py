@@ -45,7 +45,7 @@ UNITS_OF_FLOATS = 8  # from which they pay for floats, which take three parts
 WORD, REAL = "int64", "float64"
 OF_EXAMPLES = (f"*{WORD}", WORD, WORD, WORD)
 OF_SHARE = (WORD, WORD, "*int32", WORD)
-OF_BAND = ("*int32", WORD, WORD)
+OF_CUTS = ("*int32", WORD, WORD)
 
 
 class FirstLayer(NamedTuple):
@@ -61,6 +61,7 @@ class FirstLayer(NamedTuple):
     by_matrix: bool  # whether dense features are multiplied in matrix registers
     narrow: bool  # and, if so, whether by `narrow_by_matrix`
     by_bytes: bool  # whether products of bytes are summed
+    asks: tuple[bool, bool]  # whether weights of listed features are asked for early, forward and in the update
     at_once: bool  # whether one function goes through the dense features and the listed ones, of one panel
     training: bool  # else there are no updates
 
@@ -71,6 +72,7 @@ class FirstLayer(NamedTuple):
         panels: Sequence[tuple[int, int, int]],
         dtype: str,
         layout: Layout,
+        asks: tuple[bool, bool],
         *,
         training: bool,
         few: bool = False,
@@ -78,7 +80,7 @@ class FirstLayer(NamedTuple):
         """That for rows; panels are the units in wide vectors, those in a narrow one, and the first unit.
 
         Batches are `few` examples if what is looked up of them forward is there still in the update, which is one
-        thread's, of all features, without bands and without lazy momentum.
+        thread's, of all features, without lazy momentum.
         """
         sizes = tuple((main, tail) for main, tail, _ in panels)
         kinds = rows.columns.dtype.name, rows.values.dtype.name
@@ -90,8 +92,8 @@ class FirstLayer(NamedTuple):
         by_bytes = of_bytes and (layout.trains_by_bytes or not training)
         by = layout.dense_by_feature, by_matrix, by_matrix and units <= NARROW_UNITS, by_bytes
         both = rows.dense > 0 and rows.records > 0 and len(panels) == 1
-        at_once = training and few and both and not by_matrix and not by_bytes
-        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, at_once, training)
+        at_once = training and few and both and not any(asks) and not by_matrix and not by_bytes
+        return cls(*kinds, dtype, rows.dense > 0, rows.records > 0, sizes, *by, asks, at_once, training)
 
     @property
     def packs(self) -> bool:
@@ -116,7 +118,7 @@ class FirstLayer(NamedTuple):
         of_outputs, of_weights = (reals, WORD, WORD), (reals, WORD, WORD, WORD)
         of_product = (*of_weights, *of_outputs, WORD)
         of_sum = (*OF_SHARE, *of_weights, *of_outputs)
-        of_panel = (*OF_BAND, *of_weights, *of_outputs)
+        of_panel = (*OF_CUTS, *of_weights, *of_outputs)
         of_memory = (reals, f"*{WORD}")
         of_matrix: list[tuple[int, ...]] = [(VECTOR_BYTES if self.values == "uint8" else 0, int(self.narrow))]
 
@@ -137,15 +139,16 @@ class FirstLayer(NamedTuple):
 
         dense, listed = self.dense and not self.at_once, self.records and not self.at_once
         given_dense, given_sums = (*of_product, *of_memory), (*of_sum, *of_memory)
+        asks_forward, asks_in_update = self.asks
         given_listed = (*of_panel, WORD, WORD, f"*{WORD}")
         of_both = (*of_forward[0], *panels[0]), (*of_update[0], *panels[0])
         return {
             "dense_forward": keys(forward, of_forward, given_dense, dense),
             "dense_update": keys(update, of_update, given_sums, self.training and dense),
-            "forward": keys("make_forward", panels, given_listed, listed),
+            "forward": keys("make_forward", [(*panel, int(asks_forward)) for panel in panels], given_listed, listed),
             "update": keys(
                 "make_update",
-                [(*panel, 1) for panel in panels],
+                [(*panel, 1, int(asks_in_update)) for panel in panels],
                 (*of_panel, REAL, WORD, WORD, f"*{WORD}"),
                 self.training and listed,
             ),

@@ -60,19 +60,13 @@ def is_by_kind(inputs):
 
 
 @inlined_kernel
-def is_by_bands(inputs):
-    """Whether the listed features of a whole batch are multiplied band by band, before its blocks."""
-    return inputs.whole[4] > 1 and inputs.forward[0] != 0
-
-
-@inlined_kernel
-def band_and_panel(share, band, layout, unit, weights, weights_at, rows, rows_at):
-    """What functions of listed features are given of a band and a panel, whose first unit this is.
+def cuts_and_panel(share, layout, unit, weights, weights_at, rows, rows_at):
+    """What functions of listed features are given of a share and a panel, whose first unit this is.
 
     The first layer's weights, or their gradient, begin at weights[weights_at], rows of all units at rows[rows_at].
     """
     of_panel = (weights, weights_at + layout.weights[0] + unit, layout.main_width, weights_at + layout.tail_weights)
-    return (share[2], share[3], band, *of_panel, rows, rows_at + unit, layout.row_widths[1])
+    return (share[2], share[3], share[4], *of_panel, rows, rows_at + unit, layout.row_widths[1])
 
 
 @inlined_kernel
@@ -86,10 +80,9 @@ def listed_products(inputs, given, weights, rows, rows_at, distance, layout):
     """Rows are the products of the listed features with weights, or what is stored for them."""
     every, memory = turns(inputs, layout), address(inputs.found)
     for p in range(layout.panels):
-        for band in range(inputs.whole[4]):
-            of_panel = band_and_panel(inputs.whole, band, layout, layout.panel_units[p], weights, 0, rows, rows_at)
-            asked_for = distance if p == 0 and band == 0 else 0
-            call_kernel(inputs.forward[p], (*given, *of_panel, asked_for, every, memory))
+        of_panel = cuts_and_panel(inputs.whole, layout, layout.panel_units[p], weights, 0, rows, rows_at)
+        asked_for = distance if p == 0 else 0
+        call_kernel(inputs.forward[p], (*given, *of_panel, asked_for, every, memory))
 
 
 @inlined_kernel
@@ -110,13 +103,6 @@ def listed_outputs(inputs, order, end, position, count, distance, layout, buffer
         listed_products(inputs, given, weights, rows, rows_at, distance, layout)
         if is_pending(buffers.lazy):
             add_velocities(inputs, order, end, position, count, layout, buffers, rows_at, like)
-
-
-@inlined_kernel
-def listed_outputs_by_bands(inputs, order, end, position, count, layout, buffers, first_row, like):
-    """`listed_outputs` for all of a thread's examples of a batch, where they are multiplied before its blocks."""
-    if is_by_bands(inputs) and not is_by_kind(inputs) and count > 0:
-        listed_outputs(inputs, order, end, position, count, ROWS_AHEAD, layout, buffers, first_row, like)
 
 
 @inlined_kernel
@@ -154,7 +140,7 @@ def outputs_at_once(inputs, order, end, position, count, ahead, layout, buffers,
     """`listed_outputs` and `dense_outputs` of a batch in one call."""
     given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
     weights, rows = address(buffers.parameters), address(buffers.workspace)
-    of_listed = band_and_panel(inputs.whole, 0, layout, 0, weights, 0, rows, rows_at)
+    of_listed = cuts_and_panel(inputs.whole, layout, 0, weights, 0, rows, rows_at)
     asking = (ahead - position, turns(inputs, layout), address(inputs.found))
     of_dense = (*dense_weights(layout, weights, 0), rows, z_at, z_tile, ahead, *memory_for_dense(inputs))
     call_kernel(inputs.at_once[0], (*given, *of_listed, *asking, *of_dense))
@@ -204,8 +190,7 @@ def forward(inputs, order, end, position, count, ahead, layout, buffers, feature
         if is_at_once(inputs):
             outputs_at_once(inputs, order, end, first, n, coming, layout, buffers, row, at, z_tile)
         elif not is_by_kind(inputs):
-            if not is_by_bands(inputs):
-                listed_outputs(inputs, order, end, first, n, distance, layout, buffers, row, like)
+            listed_outputs(inputs, order, end, first, n, distance, layout, buffers, row, like)
             dense_outputs(inputs, order, end, first, n, coming, layout, buffers, at, z_tile, like)
         for i in range(0, n, lanes):
             if is_by_kind(inputs) and i + lanes < n:
@@ -241,7 +226,7 @@ def update_at_once(inputs, order, end, position, count, layout, target, target_a
     given, weights, rows = rows_and_examples(inputs, order, end, position, count), address(target), address(workspace)
     of_dense = (share[0], share[1], share[2], share[3], *dense_weights(layout, weights, target_at))
     of_rows = (rows, rows_at, layout.row_widths[1])
-    of_listed = band_and_panel(share, 0, layout, 0, weights, target_at, rows, rows_at)
+    of_listed = cuts_and_panel(share, layout, 0, weights, target_at, rows, rows_at)
     call_kernel(
         inputs.at_once[1],
         (*given, *of_dense, *of_rows, *memory_for_dense(inputs), *of_listed, address(inputs.found)),
@@ -279,8 +264,7 @@ def update_listed(
         given, rows_at = rows_and_examples(inputs, order, end, position, count), row_at(layout, first_row)
         weights, rows = address(target), address(workspace)
         for p in range(layout.panels):
-            for band in range(share[4]):
-                of_panel = band_and_panel(share, band, layout, layout.panel_units[p], weights, target_at, rows, rows_at)
-                asked_for = distance if p == 0 and band == 0 else 0
-                asking = (np.float64(factor), asked_for, every, address(inputs.found))
-                call_kernel(inputs.update[p], (*given, *of_panel, *asking))
+            of_panel = cuts_and_panel(share, layout, layout.panel_units[p], weights, target_at, rows, rows_at)
+            asked_for = distance if p == 0 else 0
+            asking = (np.float64(factor), asked_for, every, address(inputs.found))
+            call_kernel(inputs.update[p], (*given, *of_panel, *asking))

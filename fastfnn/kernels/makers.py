@@ -34,7 +34,7 @@ from fastfnn.kernels.structures import (
     MOMENTUM,
     NESTEROV,
     SGD,
-    Band,
+    Cuts,
     DenseWeights,
     Examples,
     Outputs,
@@ -102,7 +102,7 @@ def make_dense_update(features_bytes: int, units_bytes: int, in_place: int) -> F
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride, 1)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride, 0)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient = Outputs(dz, dz_at, dz_stride)
         of_features, of_units = zeros(scratch, features_bytes), zeros(scratch, units_bytes)
@@ -124,7 +124,7 @@ def make_bytes_update() -> Function:
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride, 1)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride, 0)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient, like = Outputs(dz, dz_at, dz_stride), zeros(scratch, VECTOR_BYTES)
         dense_by_bytes.update(rows, examples, share, matrix, gradient, scratch, starts, like)
@@ -165,7 +165,7 @@ def make_matrix_update(bytes_of_vector: int, narrow: bool) -> Function:
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        share = Share(feature_begin, feature_end, cuts, cuts_stride, 1)
+        share = Share(feature_begin, feature_end, cuts, cuts_stride, 0)
         matrix = DenseWeights(target, target_at, target_stride, units)
         gradient, like = Outputs(dz, dz_at, dz_stride), zeros(scratch, VECTOR_BYTES)
         of_bytes = zeros(scratch, bytes_of_vector)
@@ -208,64 +208,66 @@ def make_matrix_gradient() -> Function:
     return matrix_gradient
 
 
-def make_forward(main_bytes: int, tail_bytes: int) -> Function:
-    """`panels.forward_panel` for a panel."""
+def make_forward(main_bytes: int, tail_bytes: int, asks: int) -> Function:
+    """`panels.forward_panel` for a panel; `asks` says whether weights are asked for before they are needed."""
     wide_bytes = main_bytes or tail_bytes
 
     # fmt: off
     def forward(
-        entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
+        entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, weights_ahead,
         weights, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, found,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        band = Band(cuts, cuts_stride, number)
+        own = Cuts(cuts, cuts_stride)
         panel = Panel(weights, main_at, main_stride, tail_at)
         outputs = Outputs(z, z_at, z_stride)
         main, tail, wide = zeros(z, main_bytes), zeros(z, tail_bytes), zeros(z, wide_bytes)
         four = zeros_of(wide, 4)
-        panels.forward_panel(rows, examples, band, panel, outputs, distance, every, found, main, tail, wide, four)
+        asking = (distance, every, found, weights_ahead if asks else None)
+        panels.forward_panel(rows, examples, own, panel, outputs, *asking, main, tail, wide, four)
 
     return forward
 
 
-def make_update(main_bytes: int, tail_bytes: int, finds: int) -> Function:
-    """`panels.update_panel` for a panel."""
+def make_update(main_bytes: int, tail_bytes: int, finds: int, asks: int) -> Function:
+    """`panels.update_panel` for a panel, likewise."""
     wide_bytes = main_bytes or tail_bytes
 
     # fmt: off
     def update(
-        entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
+        entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, weights_ahead,
         target, main_at, main_stride, tail_at, dz, dz_at, dz_stride, scale, distance, every, found,
     ):
         # fmt: on
         rows = Rows(entries, columns, values, dense, records)
         examples = Examples(order, n, first, count)
-        band = Band(cuts, cuts_stride, number)
+        own = Cuts(cuts, cuts_stride)
         panel = Panel(target, main_at, main_stride, tail_at)
         gradient = Outputs(dz, dz_at, dz_stride)
         main, tail, wide = zeros(dz, main_bytes), zeros(dz, tail_bytes), zeros(dz, wide_bytes)
         four = zeros_of(wide, 4)
-        asking = (distance, every, found, finds)
-        panels.update_panel(rows, examples, band, panel, gradient, scale, *asking, main, tail, wide, four)
+        asking = (distance, every, found, finds, weights_ahead if asks else None)
+        panels.update_panel(rows, examples, own, panel, gradient, scale, *asking, main, tail, wide, four)
 
     return update
 
 
 def make_forward_at_once(by_feature: int, packed: int, main_bytes: int, tail_bytes: int) -> Function:
     """`make_forward` and then `make_dense_forward`, for the same examples."""
-    of_listed = inlined_kernel(make_forward(main_bytes, tail_bytes))
+    of_listed = inlined_kernel(make_forward(main_bytes, tail_bytes, 0))
     of_dense = inlined_kernel(make_dense_forward(by_feature, packed))
 
     # fmt: off
     def forward_at_once(
         entries, columns, values, dense, records, order, n, first, count,
-        cuts, cuts_stride, number, listed, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, found,
+        cuts, cuts_stride, weights_ahead, listed, main_at, main_stride, tail_at, z, z_at, z_stride,
+        distance, every, found,
         weights, weights_at, weights_stride, units, tiles, tiles_at, z_tile, ahead, scratch, starts,
     ):
         of_listed(
-            entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, number,
+            entries, columns, values, dense, records, order, n, first, count, cuts, cuts_stride, weights_ahead,
             listed, main_at, main_stride, tail_at, z, z_at, z_stride, distance, every, found,
         )
         of_dense(
@@ -282,14 +284,15 @@ def make_update_at_once(
 ) -> Function:
     """`make_dense_update` and then `make_update`, for the examples that were looked up forward."""
     of_dense = inlined_kernel(make_dense_update(features_bytes, units_bytes, in_place))
-    of_listed = inlined_kernel(make_update(main_bytes, tail_bytes, 0))
+    of_listed = inlined_kernel(make_update(main_bytes, tail_bytes, 0, 0))
 
     # fmt: off
     def update_at_once(
         entries, columns, values, dense, records, order, n, first, count,
         feature_begin, feature_end, cuts, cuts_stride, target, target_at, target_stride, units, dz, dz_at, dz_stride,
         scratch, starts,
-        listed_cuts, listed_stride, number, listed, main_at, main_stride, tail_at, rows, rows_at, rows_stride, found,
+        listed_cuts, listed_stride, weights_ahead, listed, main_at, main_stride, tail_at, rows, rows_at, rows_stride,
+        found,
     ):
         of_dense(
             entries, columns, values, dense, records, order, n, first, count,
@@ -297,7 +300,7 @@ def make_update_at_once(
             target, target_at, target_stride, units, dz, dz_at, dz_stride, scratch, starts,
         )
         of_listed(
-            entries, columns, values, dense, records, order, n, first, count, listed_cuts, listed_stride, number,
+            entries, columns, values, dense, records, order, n, first, count, listed_cuts, listed_stride, weights_ahead,
             listed, main_at, main_stride, tail_at, rows, rows_at, rows_stride, 1.0, 0, 1, found,
         )
         # fmt: on

@@ -87,33 +87,35 @@ def prefetch_dense(rows, order, position, end):
 
 
 @inlined_kernel
-def listed_values(rows, band, example):
-    """Of an example: where its listed values of a band begin, and their columns, and how many there are."""
+def listed_values(rows, cuts, example):
+    """Of an example: where its listed values of a share begin, and their columns, and how many there are."""
     start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
     columns_at = columns_start(rows, start, count)
-    if band.stride > 0:
-        cut_at = example * band.stride + band.number
-        first, behind = np.intp(at(band.cuts, cut_at)), np.intp(at(band.cuts, cut_at + 1))
+    if cuts.stride > 0:
+        first, behind = (
+            np.intp(at(cuts.numbers, example * cuts.stride)),
+            np.intp(at(cuts.numbers, example * cuts.stride + 1)),
+        )
         return start + first, columns_at + first, behind - first
     return start, columns_at, count
 
 
 @inlined_kernel
-def prefetch_cuts(band, examples, begin, count):
+def prefetch_cuts(cuts, examples, begin, count):
     """Asks where the rows are cut that come later than some examples: that comes from farther away."""
-    if band.stride > 0:
+    if cuts.stride > 0:
         for position in range(begin + ROWS_AHEAD, min(begin + ROWS_AHEAD + count, examples.end)):
-            prefetch(band.cuts, at(examples.order, position) * band.stride + band.number)
+            prefetch(cuts.numbers, at(examples.order, position) * cuts.stride)
 
 
 @inlined_kernel
-def find_listed(rows, band, examples, begin, count, found):
+def find_listed(rows, cuts, examples, begin, count, found):
     """Writes where the listed values of the examples from a position on are, and asks for them and their columns.
 
     How many a row has is mispredicted mostly; then nothing of the next ones has been read ahead.
     """
     for i in range(count):
-        start, columns_at, n = listed_values(rows, band, at(examples.order, begin + i))
+        start, columns_at, n = listed_values(rows, cuts, at(examples.order, begin + i))
         prefetch_near(rows.values, start)
         prefetch_near(rows.columns, columns_at)
         prefetch_near(rows.columns, columns_at + n)
@@ -126,6 +128,20 @@ def find_listed(rows, band, examples, begin, count, found):
 def found_values(found, i):
     """What `find_listed` has written for an example, as `listed_values`."""
     return at(found, WORDS_OF_ROW * i), at(found, WORDS_OF_ROW * i + 1), at(found, WORDS_OF_ROW * i + 2)
+
+
+@kernel
+def coming_columns(rows, cuts, examples, position, ahead):
+    """Of the example that comes `ahead` later: where its listed columns begin, and how many there are.
+
+    There are none where `ahead` is 0, and behind the last example. If it is None, so is what is returned.
+    """
+    if ahead is None:
+        return None
+    if ahead == 0 or position + ahead >= examples.end:
+        return 0, 0
+    _, columns_at, count = listed_values(rows, cuts, at(examples.order, position + ahead))
+    return columns_at, count
 
 
 @inlined_kernel

@@ -47,9 +47,6 @@ def first_outputs_of_blocks(part, inputs, order, end, position, count, layout, b
         block = own_tiles(whole, part.thread, part.threads, like)
         if block.size > 0:
             row, ahead = block.position - position, block.position + whole.size
-            first_layer.listed_outputs_by_bands(
-                inputs, order, end, block.position, block.size, layout, buffers, row, like
-            )
             passes.first_outputs(block, ahead, inputs, layout, buffers, settings, feature_scale, row, like)
         tile += passes.tiles_of(whole, like)
 
@@ -119,9 +116,6 @@ def gradients_of_outputs(
         )
         wait_for_all(part)
         first_group, behind = 0, groups if part.thread == 0 else 0
-    else:
-        begin, n = position + first_of_batch, min((last + 1) * layout.block, count) - first_of_batch
-        first_layer.listed_outputs_by_bands(inputs, order, end, begin, n, layout, buffers, first_of_batch, like)
     for group in range(first_group, behind):
         updates.begin_group(part, group, layout, buffers, like)
         for number in range(group * blocks // groups, (group + 1) * blocks // groups):

@@ -71,23 +71,21 @@ class Rows(NamedTuple):
 class Share(NamedTuple):
     """Features of the first layer: all of them, or those that one thread updates.
 
-    Listed ones are gone through band by band. Of band b, example i has those from cuts[i * cuts_stride + b] to the next
-    entry.
+    Of the listed ones, example i has those from cuts[i * cuts_stride] to the next entry.
     """
 
     feature_begin: int  # of the dense ones, padded: whole vectors
     feature_end: int
     cuts: NDArray[np.int32]  # of the listed ones
-    cuts_stride: int  # 0 where one band has all of them, negative where there are none
-    bands: int
+    cuts_stride: int  # 0 where it has all of them, negative where there are none
+    weights_ahead: int  # of how many examples later the weights of listed ones are asked for; 0 where they are near
 
 
-class Band(NamedTuple):
-    """One of the bands of a share."""
+class Cuts(NamedTuple):
+    """Which of the listed features of each row are in a share, as there."""
 
-    cuts: NDArray[np.int32]
+    numbers: NDArray[np.int32]
     stride: int
-    number: int
 
 
 class Ranges(NamedTuple):

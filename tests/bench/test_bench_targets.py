@@ -226,8 +226,7 @@ def test_what_limits_many_sparse_columns() -> None:
     assert found.limits == (
         "Gone over from the first one to the last, 5.0 MB, as many as the first layer's weights, come at 25.0 GB/s "
         "reading and writing, 40.0 GB/s reading. The listed features of an epoch ask for 400 MB of them forward, and "
-        "for as many in the update: 32.0 ms at this rate, less what is in the caches still. Large batches use most of "
-        "them several times, band by band, for each time that they come.",
+        "for as many in the update: 32.0 ms at this rate, less what is in the caches still.",
     )
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastfnn.bands import whole_share
 from fastfnn.config import NetworkConfig
 from fastfnn.kernels import Share
 from fastfnn.kernels.processor import INTERPRETED
 from fastfnn.layout import lanes_of
 from fastfnn.packing import PackedNetwork
 from fastfnn.parameters import Parameters, initialise
+from fastfnn.prefetching import whole_share
 from fastfnn.rows import FeatureOrder, make_rows
 
 Array = NDArray[Any]
@@ -57,7 +57,7 @@ class FirstLayer:
         order: FeatureOrder,
         dtype: str,
         share: Share | None = None,
-        bands: int = 1,
+        weights_ahead: int = 0,
         only_evaluated: bool = False,
     ) -> None:
         self.X, self.order, self.config = X, order, NetworkConfig(hidden=(units,), dtype=dtype)
@@ -67,7 +67,7 @@ class FirstLayer:
         self.network = self.packed(self.start)
         self.rows = make_rows(X, order, dtype)
         # Like the rows, shares must outlive what is bound.
-        self.whole = whole_share(self.rows, X.shape[1] - order.dense, bands)
+        self.whole = whole_share(self.rows, weights_ahead)
         self.share = share or self.whole
         self.inputs = self.network.bind(self.rows, self.whole, self.share, training=not only_evaluated)
 
@@ -92,10 +92,9 @@ class FirstLayer:
         for function, unit in zip(inputs.forward, layout.panel_units, strict=True):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
             ahead = len(present(inputs.dense_forward)) == 0
-            for number in range(self.whole.bands if function != 0 else 0):
-                of_band = (self.whole.cuts, self.whole.cuts_stride, number)
+            if function != 0:
                 outputs = (rows.reshape(-1), unit, rows.shape[1])
-                call(function, *given, *of_band, *of_panel, *outputs, ahead, 1, inputs.found)
+                call(function, *given, *self.whole[2:], *of_panel, *outputs, ahead, 1, inputs.found)
         tiles = np.full((-(-count // lanes), units + 1, lanes), UNTOUCHED, weights.dtype)
         for function in present(inputs.dense_forward):
             of_weights = (weights, layout.dense_weights, layout.dense_stride, units)
@@ -115,10 +114,8 @@ class FirstLayer:
             call(function, *given, *of_dense, *of_weights, *of_rows, *memory)
         for function, unit in zip(present(inputs.update), layout.panel_units, strict=self.rows.records > 0):
             of_panel = (weights, layout.weights[0] + unit, layout.main_width, layout.tail_weights)
-            for number in range(share.bands):
-                of_band = (share.cuts, share.cuts_stride, number)
-                of_rows = (dz.reshape(-1), unit, layout.row_widths[1])
-                call(function, *given, *of_band, *of_panel, *of_rows, 1.0, 0, 1, inputs.found)
+            of_rows = (dz.reshape(-1), unit, layout.row_widths[1])
+            call(function, *given, *share[2:], *of_panel, *of_rows, 1.0, 0, 1, inputs.found)
 
     def assert_changed_by(self, change: Array, tolerance: float) -> None:
         """Checks that the parameters are those of the start plus a change (K, H) of the weights, and padding is 0."""

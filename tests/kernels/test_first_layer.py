@@ -127,7 +127,7 @@ def test_shares_of_the_dense_features(kind: str, units: int, stored: str, dtype:
     order = order_of_kind(kind, X)
     edges = [0, 16, 96, 112] if kind == "dense" else [0, 16, order.dense]
     for begin, end in pairwise(edges):
-        layer = FirstLayer(X, units, order, dtype, Share(begin, end, np.zeros(41, np.int32), 1, 1))
+        layer = FirstLayer(X, units, order, dtype, Share(begin, end, np.zeros(41, np.int32), 1, 0))
         part = np.isin(np.arange(100), order.features[: order.dense][begin:end])
         check_forward(layer, examples, 16, TOLERANCES[dtype])  # leaves whole rows in the scratch memory
         check_update(layer, examples, 33, TOLERANCES[dtype], part)
@@ -143,20 +143,20 @@ def test_cuts_of_the_listed_features(thread: int, units: int, dtype: str) -> Non
     owners = np.repeat([0, 1, 2], [2, 7, 27])
     listed = order.features[order.dense :]
     counts = np.array([[np.count_nonzero(X[i, listed[owners < n]]) for n in range(4)] for i in range(40)], np.int32)
-    share = Share(0, 0, counts.reshape(-1)[thread:], 4, 1)
+    share = Share(0, 0, counts.reshape(-1)[thread:], 4, 0)
     part = np.isin(np.arange(52), listed[owners == thread])
     check_update(FirstLayer(X, units, order, dtype, share), examples, 33, TOLERANCES[dtype], part)
 
 
 @each_dtype
 @pytest.mark.parametrize("units", [4, 21, 150])
-@pytest.mark.parametrize("bands", [2, 5])
+@pytest.mark.parametrize("ahead", [2, 33])
 @pytest.mark.parametrize("kind", ["mixed", "listed"])
-def test_listed_features_in_bands(kind: str, bands: int, units: int, dtype: str) -> None:
-    """Of which the last one, without features of many rows, and the first ones are no multiples of four."""
+def test_weights_that_are_asked_for(kind: str, ahead: int, units: int, dtype: str) -> None:
+    """Of the examples that come next, and of those of the next batch, until there are none."""
     X, examples = features(40, 97, "uint8", dtype), shuffled(40)
-    layer = FirstLayer(X, units, order_of_kind(kind, X), dtype, bands=bands)
-    assert (layer.whole.bands, layer.share) == (bands, layer.whole)
+    layer = FirstLayer(X, units, order_of_kind(kind, X), dtype, weights_ahead=ahead)
+    assert layer.whole.weights_ahead == layer.share.weights_ahead == ahead
     check_forward(layer, examples, 16, TOLERANCES[dtype])
     check_update(layer, examples, 33, TOLERANCES[dtype])
 

@@ -13,7 +13,7 @@ from first_layers import FirstLayer
 from matrices import mixed_matrix
 from scipy.sparse import csr_matrix
 
-from fastfnn import bands, layout, reference
+from fastfnn import layout, reference
 from fastfnn.config import InputKind, TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
@@ -85,15 +85,6 @@ def test_the_data_have_dense_and_listed_features() -> None:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_options(options: dict[str, Any], kind: str) -> None:
     check(dataset(mixed_matrix(40, 30)), input=kind, **options)
-
-
-@pytest.mark.parametrize("options", [{}, {"batchnorm": "before"}, {"hidden": (33,), "input": "sparse"}], ids=str)
-def test_bands_of_listed_features(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
-    for name in ("BYTES_OF_CACHE", "BYTES_OF_BAND", "VALUES_OF_BAND"):
-        monkeypatch.setattr(bands, name, 0.3)
-    data = dataset(mixed_matrix(40, 30))
-    assert KernelEngine(data, TrainingConfig(**options, batch_size=20)).whole.bands > 1
-    check(data, batch_size=20, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -300,7 +291,7 @@ def test_a_share_of_the_features(units: int) -> None:
     listed = order.features[order.dense :]
     counts = np.count_nonzero(X[:, listed], axis=1)
     cuts = np.column_stack((np.where(np.arange(20) % 2, counts, counts // 2), counts)).astype(np.int32)
-    layer = FirstLayer(X, units, order, "float64", Share(0, 32, cuts.reshape(-1), 2, 1))
+    layer = FirstLayer(X, units, order, "float64", Share(0, 32, cuts.reshape(-1), 2, 0))
     has = X.astype(np.float64)
     has[:, order.features[32 : order.dense]] = 0
     for row, (first, last) in zip(has, cuts, strict=True):
