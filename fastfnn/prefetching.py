@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastfnn.kernels import Rows, Share
 from fastfnn.kernels.memory import round_up
 from fastfnn.kernels.processor import VECTOR_BYTES
-from fastfnn.kernels.rows import ROWS_AHEAD
+from fastfnn.kernels.structures import ROWS_AHEAD
 from fastfnn.layout import FEATURES_PER_VECTOR, PANEL_VECTORS
 
 Array = NDArray[Any]

@@ -7,9 +7,9 @@ import numpy as np
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.lazy_momentum import is_pending
 from fastfnn.kernels.optimizers import scale
-from fastfnn.kernels.rows import MANY_EXAMPLES, ROWS_AHEAD
+from fastfnn.kernels.rows import MANY_EXAMPLES
 from fastfnn.kernels.simd import address, call_kernel, fma, load, prefetch_near, splat, store, transpose
-from fastfnn.kernels.structures import EXAMPLES_TOGETHER, RECORDS_BY_KIND
+from fastfnn.kernels.structures import EXAMPLES_TOGETHER, RECORDS_BY_KIND, ROWS_AHEAD
 
 
 @inlined_kernel

@@ -84,10 +84,10 @@ def sum_products(rows, start, columns_at, count, coming, panel, main, tail, wide
     Four features at a time, each into sums of its own, so that no multiply-add waits for the one before it. Meanwhile
     the weights of an example that comes later are asked for.
     """
-    columns, c, whole = rows.columns, columns_at, count // 4 * 4
+    columns, c = rows.columns, columns_at
     a0, a1, a2, a3 = main, main, main, main
     b0, b1, b2, b3 = tail, tail, tail, tail
-    for k in range(0, whole, 4):
+    for k in range(0, count, 4):
         not_unrolled()
         prefetch_weights(columns, coming, k, panel, main, tail)
         x0, x1, x2, x3 = splat_four(load_converted(rows.values, start + k, four), wide)
@@ -95,9 +95,7 @@ def sum_products(rows, start, columns_at, count, coming, panel, main, tail, wide
         a1, b1 = add_feature(x1, at(columns, c + k + 1), panel, a1, b1, main, tail)
         a2, b2 = add_feature(x2, at(columns, c + k + 2), panel, a2, b2, main, tail)
         a3, b3 = add_feature(x3, at(columns, c + k + 3), panel, a3, b3, main, tail)
-    prefetch_more_weights(columns, coming, whole, panel, main, tail)
-    for k in range(whole, count):  # where another thread has the others of these four
-        a0, b0 = add_feature(splat(at(rows.values, start + k), wide), at(columns, c + k), panel, a0, b0, main, tail)
+    prefetch_more_weights(columns, coming, count, panel, main, tail)
     if main is not None:
         a0 = (a0 + a1) + (a2 + a3)
     if tail is not None:
@@ -113,7 +111,7 @@ def asks(rows):
 
 @kernel
 def forward_panel(rows, examples, cuts, panel, z, distance, every, found, ahead, main, tail, wide, four):
-    """z = the products of the listed features, for the examples, as rows, and the units of one panel.
+    """z = the products of all listed features, for the examples, as rows, and the units of one panel.
 
     Of the rows that come `distance` examples later, every one or every second one is prefetched, or none for 0, and the
     weights of those that come `ahead` examples later, or of none for 0 or None. `found` has room for what is looked up
@@ -124,7 +122,6 @@ def forward_panel(rows, examples, cuts, panel, z, distance, every, found, ahead,
         first, count = examples.first + begin, min(ROWS_AT_ONCE, examples.size - begin)
         if asked:
             prefetch_first_lines(rows, examples.order, first + distance, examples.end, every)
-        prefetch_cuts(cuts, examples, first, count)
         find_listed(rows, cuts, examples, first, count, found)
         for i in range(count):
             if asked and i & (every - 1) == 0:

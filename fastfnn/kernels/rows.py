@@ -6,11 +6,10 @@ import numpy as np
 
 from fastfnn.kernels.compilation import inlined_kernel, kernel
 from fastfnn.kernels.simd import at, itemsize, load_converted, prefetch, prefetch_near, store
-from fastfnn.kernels.structures import BYTES_PER_LINE, RECORDS_BY_KIND, ROWS_AT_ONCE, WORDS_OF_ROW
+from fastfnn.kernels.structures import BYTES_PER_LINE, RECORDS_BY_KIND, ROWS_AHEAD, ROWS_AT_ONCE, WORDS_OF_ROW
 
 LINES_TOGETHER = 4  # that are asked for at a time: a number of lines that differs from row to row is mispredicted
 MANY_EXAMPLES = 1024  # of which the rows leave the second-level cache
-ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 
 
 @kernel
@@ -92,10 +91,8 @@ def listed_values(rows, cuts, example):
     start, count = row_start(rows, example) + rows.dense, row_count(rows, example)
     columns_at = columns_start(rows, start, count)
     if cuts.stride > 0:
-        first, behind = (
-            np.intp(at(cuts.numbers, example * cuts.stride)),
-            np.intp(at(cuts.numbers, example * cuts.stride + 1)),
-        )
+        cut_at = example * cuts.stride
+        first, behind = np.intp(at(cuts.numbers, cut_at)), np.intp(at(cuts.numbers, cut_at + 1))
         return start + first, columns_at + first, behind - first
     return start, columns_at, count
 

@@ -7,9 +7,8 @@ import math
 from fastfnn.kernels import first_layer, passes, updates
 from fastfnn.kernels.compilation import inlined_kernel
 from fastfnn.kernels.passes import Block
-from fastfnn.kernels.rows import ROWS_AHEAD
 from fastfnn.kernels.simd import address, by_pointers, call_kernel, zeros
-from fastfnn.kernels.structures import BATCHNORM_OFF, EVALUATION_BLOCK, SGD
+from fastfnn.kernels.structures import BATCHNORM_OFF, EVALUATION_BLOCK, ROWS_AHEAD, SGD
 from fastfnn.kernels.subnormals import flush_subnormals, restore_subnormals
 from fastfnn.kernels.team import wait_for_all
 

@@ -40,6 +40,7 @@ PARTS = 3  # bfloat16 numbers that make up a float32
 NARROW_UNITS = 32  # at most, of which all squares are multiplied by one square of values after the other
 TERMS_OF_SQUARES = 32  # squares of terms of a product in them, for which there is room
 BYTES_PER_LINE = 64
+ROWS_AHEAD = 32  # far enough for rows of large data, near enough to be in the second-level cache still
 ROWS_AT_ONCE = 16  # whose first lines are asked for together, and which are looked up together
 WORDS_OF_ROW = 3  # that say where its listed values are
 FILLED_TO = 4  # the listed features of a record are filled up to a multiple of this many
