@@ -155,7 +155,8 @@ def test_which_first_layers_use_matrix_registers(
     )
     rows = Rows(np.zeros(2, np.uint32), np.zeros(1, np.uint16), np.zeros(1, stored), 272, 1)
     for training, expected in ((True, trains), (False, evaluates)):
-        layer = FirstLayer.of(rows, panels(*first_layer_widths(units, 16), 16), "float32", layout, training=training)
+        of_units = panels(*first_layer_widths(units, 16), 16)
+        layer = FirstLayer.of(rows, of_units, "float32", layout, (False, False), training=training)
         found = "narrow" if layer.narrow else "wide" if layer.by_matrix else "vectors"
         assert found == expected, training
 

@@ -13,7 +13,7 @@ import pytest
 from llvmlite import binding as llvm
 from matrices import mixed_matrix
 
-from fastfnn import engine, layout
+from fastfnn import engine, layout, prefetching
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
@@ -21,7 +21,7 @@ from fastfnn.kernels.compilation import compiled_for
 from fastfnn.kernels.machine_code import Key
 from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, INTERPRETED, MATRICES, ROOMY
 from fastfnn.kernels.routines import Routine
-from fastfnn.kernels.structures import BYTES_IN_PLACE, IN_SCRATCH, TANH
+from fastfnn.kernels.structures import BYTES_IN_PLACE, BYTES_PER_LINE, IN_SCRATCH, TANH
 from fastfnn.stretch import Stretch
 from fastfnn.training import train
 
@@ -70,10 +70,10 @@ DENSE_BY_FEATURE = [f"make_dense_forward 1 {int(ROOMY)}", f"make_dense_update 0 
 OTHERS = ["steps.evaluate", "steps.run_steps", "make_update_step 0"]
 FUNCTIONS = {
     ("dense", 20): DENSE,
-    ("auto", 20): [*DENSE, "make_forward 64 16", "make_update 64 16 1"],
-    ("auto", 64): [*DENSE_BY_FEATURE, "make_forward 256 0", "make_update 256 0 1"],
-    ("sparse", 5): ["make_forward 0 32", "make_update 0 32 1"],
-    ("sparse", 64): ["make_forward 256 0", "make_update 256 0 1"],
+    ("auto", 20): [*DENSE, "make_forward 64 16 0", "make_update 64 16 1 0"],
+    ("auto", 64): [*DENSE_BY_FEATURE, "make_forward 256 0 0", "make_update 256 0 1 0"],
+    ("sparse", 5): ["make_forward 0 32 0", "make_update 0 32 1 0"],
+    ("sparse", 64): ["make_forward 256 0 0", "make_update 256 0 1 0"],
 }
 AT_ONCE = [f"make_forward_at_once 0 {int(ROOMY)} 64 16", f"make_update_at_once 64 0 {IN_PLACE} 64 16"]
 
@@ -93,7 +93,7 @@ def test_small_batches_go_through_dense_and_listed_features_at_once(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = functions_of_run(data, monkeypatch, hidden=(20,), batch_size=16)
-    in_evaluation = [DENSE[0], "make_forward 64 16"]
+    in_evaluation = [DENSE[0], "make_forward 64 16 0"]
     assert without_layers(found) == sorted([*AT_ONCE, *in_evaluation, *OTHERS])
     check_packed_and_fused_and_never_double({name: code_of(found[name]) for name in AT_ONCE})
 
@@ -101,8 +101,18 @@ def test_small_batches_go_through_dense_and_listed_features_at_once(
 @pytest.mark.skipif(not ROOMY, reason="vectors are of other widths")
 def test_the_loop_over_listed_features_is_not_unrolled(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The values of four features are converted in one place."""
-    _, assembly = code_of(functions_of_run(data, monkeypatch, hidden=(20,))["make_forward 64 16"])
+    _, assembly = code_of(functions_of_run(data, monkeypatch, hidden=(20,))["make_forward 64 16 0"])
     assert len(re.findall(r"vcvtdq2ps\s.*%xmm", assembly)) == 1
+
+
+def test_weights_are_asked_for_where_they_are_far(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four features at a time, all cache lines; elsewhere nothing of that is compiled."""
+    near = functions_of_run(data, monkeypatch, hidden=(64,), input="sparse")
+    monkeypatch.setattr(prefetching, "BYTES_OF_EXAMPLES", 0)
+    far = functions_of_run(data, monkeypatch, hidden=(64,), input="sparse")
+    for name in ("make_forward 256 0", "make_update 256 0 1"):
+        of_near, of_far = (code_of(found)[1].count("prefetcht1") for found in (near[f"{name} 0"], far[f"{name} 1"]))
+        assert of_far - of_near >= 4 * 256 // BYTES_PER_LINE, name
 
 
 @pytest.mark.skipif(not MATRICES, reason="this processor has no matrix registers")
