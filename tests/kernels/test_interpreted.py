@@ -13,13 +13,14 @@ from first_layers import FirstLayer
 from matrices import mixed_matrix
 from scipy.sparse import csr_matrix
 
-from fastfnn import layout, reference
+from fastfnn import layout, prefetching, reference
 from fastfnn.config import InputKind, TrainingConfig
 from fastfnn.data import Dataset
 from fastfnn.engine import KernelEngine
 from fastfnn.kernels import Share, binding, dense_by_matrix, dense_features, narrow_by_matrix, panels
 from fastfnn.kernels import rows as rows_module
 from fastfnn.kernels.processor import INTERPRETED, MATRICES
+from fastfnn.kernels.structures import Cuts
 from fastfnn.parameters import Parameters
 from fastfnn.rows import densities, order_by_density, order_of_features
 from fastfnn.stretch import Stretch
@@ -85,6 +86,16 @@ def test_the_data_have_dense_and_listed_features() -> None:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_options(options: dict[str, Any], kind: str) -> None:
     check(dataset(mixed_matrix(40, 30)), input=kind, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 40}, {"batchnorm": "before"}, {"hidden": (33,), "input": "sparse"}], ids=str
+)
+def test_weights_that_are_asked_for(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    """Of the examples that come next in a large batch, and of the next one in a small batch."""
+    for name in ("BYTES_OF_EXAMPLES", "BYTES_OF_BATCH"):
+        monkeypatch.setattr(prefetching, name, 0)
+    check(dataset(mixed_matrix(60, 30)), **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -245,6 +256,30 @@ def test_first_lines_of_records_are_asked_for_together(
     assert len(late_entries) >= 300
     assert not any(late_lines)
     assert not any(late_entries[max(48, batch_size) :])
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
+@pytest.mark.parametrize("ahead", [2, 9])
+def test_the_weights_of_later_examples_are_asked_for(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    """All cache lines of each listed feature of each, and none behind the last one."""
+    X, order = mixed_matrix(40, 90), np.random.default_rng(0).permutation(40)
+    layer = FirstLayer(X, 16, order_by_density(densities(X)), "float64", weights_ahead=ahead)
+    layout, asked = layer.network.layout, set()
+
+    def lines(first: int, behind: int) -> set[int]:
+        columns: set[int] = set()
+        for example in order[first:behind]:
+            _, begin, count = rows_module.listed_values(layer.rows, Cuts(np.empty(0, np.int32), 0), example)
+            columns |= set(layer.rows.columns[begin : begin + count].tolist())
+        assert columns
+        return {int(layout.weights[0]) + j * 16 + line for j in columns for line in (0, 8)}
+
+    monkeypatch.setattr(panels, "prefetch", lambda values, offset: asked.add(int(offset)))
+    layer.forward(order, 3, 8)
+    assert asked == lines(3 + ahead, 11 + ahead)
+    asked.clear()
+    layer.update(order, 0, np.zeros((33, int(layout.row_widths[1]))))
+    assert asked == lines(ahead, min(33 + ahead, 40))
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="compiled code does not tell what it asks for")
