@@ -44,7 +44,7 @@ def fastest_others(workload: Workload) -> dict[int, float]:
 
 
 def limits_of(workload: Workload, documents: Mapping[str, Document]) -> Limits:
-    """What an epoch consists of, and the least that its products can take on one core."""
+    """What an epoch consists of, the least that its products can take on one core, and what more threads make of it."""
     found = []
     if breakdown := documents.get(BREAKDOWNS.get(workload.name, "")):
         found.append(parts_of_epoch(breakdown))
@@ -52,7 +52,20 @@ def limits_of(workload: Workload, documents: Mapping[str, Document]) -> Limits:
         peak = f"The dense products of an epoch, zeros too, take one core {milliseconds(workload.peak_seconds)} ms"
         others = at_sizes(fastest_others(workload), lambda seconds: f"{milliseconds(seconds)} ms")
         found.append(f"{peak} at its peak; the fastest others take {others}.")
+    for name, times in workload.beside.items():
+        faster = {size: other / min(times[size]) for size, other in fastest_others(workload).items() if size in times}
+        found.append(f"{name}: as fast as the fastest other {at_sizes(faster, '{:.1f}x'.format)}.")
     return tuple(found)
+
+
+def rate_aimed_at(workload: Workload, factor: float) -> Limits:
+    """What it would take of a core to be so many times as fast as the fastest other."""
+    if workload.peak_seconds is None:
+        return ()
+    shares = {size: factor * workload.peak_seconds / seconds for size, seconds in fastest_others(workload).items()}
+    return (
+        f"For the target, one core would do the dense products at that share of its peak: {at_sizes(shares, percent)}.",
+    )
 
 
 def parts_of_epoch(document: Document) -> str:

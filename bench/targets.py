@@ -21,6 +21,7 @@ from target_limits import (
     limits_of_weights,
     of_a_row,
     percent,
+    rate_aimed_at,
     ratios,
     reading_of_rows,
 )
@@ -104,9 +105,12 @@ def of_mnist(workload: Workload, limits: Limits, documents: Mapping[str, Documen
 
 def of_workload(workload: Workload, limits: Limits, documents: Mapping[str, Document]) -> Iterator[Target]:
     """Another network or kind of rows."""
+    factor = OTHER_WORKLOADS[workload.name]
     if workload.name == "peers-synthetic":
         limits = limits_of_weights(documents) + limits
-    wanted = dict.fromkeys(workload.batch_sizes, OTHER_WORKLOADS[workload.name])
+    else:
+        limits += rate_aimed_at(workload, factor)
+    wanted = dict.fromkeys(workload.batch_sizes, factor)
     yield at_least(f"as fast as the fastest other, {workload.title}", wanted, ratios(workload), limits)
     if workload.name == "peers-mnist-dense" and workload.dense_seconds is not None:
         rates = {size: workload.dense_seconds / min(seconds) for size, seconds in workload.seconds[OURS].items()}

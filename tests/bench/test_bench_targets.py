@@ -122,6 +122,7 @@ def test_another_network_has_its_own_target_and_limits() -> None:
         "peers-hidden-512-512",
         "784-512-512-10",
         {"fastfnn": {16: [1.0], 128: [1.0]}, "jax": {16: [1.5], 128: [0.9]}},
+        beside={"fastfnn, 2 threads": {128: [0.75, 0.6]}},
         peak_seconds=0.95,
     )
     (found,) = targets([wide], {})
@@ -129,6 +130,8 @@ def test_another_network_has_its_own_target_and_limits() -> None:
     assert found.limits == (
         "The dense products of an epoch, zeros too, take one core 950.0 ms at its peak; "
         "the fastest others take 16: 1500.0 ms, 128: 900.0 ms.",
+        "fastfnn, 2 threads: as fast as the fastest other 128: 1.5x.",
+        "For the target, one core would do the dense products at that share of its peak: 16: 63 %, 128: 106 %.",
     )
 
 
