@@ -53,7 +53,7 @@ def folder(little: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_script(breakdown, *data, *dense, "--json", folder / "breakdown-dense.json")
     run_script(limits, *data, *OF_LIMITS, "--json", folder / "limits.json")
     run_script(variants, *data, "--batch-size", "16", "--rounds", "2", "--json", folder / "variants.json")
-    points = ("--rows", "2000", "--width", "16,64", "--depth", "1,2", "--density", "0.1,1", "--density-rows", "200")
+    points = ("--rows", "2000", "--width", "8,64", "--depth", "1,2", "--density", "0.1,1", "--density-rows", "200")
     run_script(scaling, *data, *points, "--batch-size", "16", "--rounds", "2", "--json", folder / "scaling.json")
     timed = ("--batch-size", "16", "--dtype", "float32", "--engine", "reference", "-p", "1", "-n", "2", "-l", "1")
     command = [sys.executable, BENCH / "batch_size.py", *data, *timed, "-o", folder / "batch-size.json"]
