@@ -7,6 +7,7 @@ products    The first layer's products of an epoch by NumPy's BLAS, of rows of f
 weights     Going over the first layer's weights of a sparse matrix from the first one to the last, which is as fast as
             they come from where they are: reading them, and reading and writing them.
 optimisers  Reading and writing as many numbers for every parameter as an optimiser does, once a step.
+bytes       Products of bytes with weights of three bytes each, all operands in registers, where the processor has some.
 registers   Epochs by batch size without matrix registers, beside those with them, where the processor has some.
 """
 
@@ -38,19 +39,30 @@ from threadpoolctl import threadpool_limits
 
 from fastfnn.benchmarks.documents import document
 from fastfnn.benchmarks.epochs import parameter_count
-from fastfnn.benchmarks.machine import sgemm_gflops
+from fastfnn.benchmarks.machine import FMA_ROUNDS, SUMS, sgemm_gflops
 from fastfnn.benchmarks.rounds import milliseconds, times_of
 from fastfnn.cli.output import print_table
 from fastfnn.config import TrainingConfig
 from fastfnn.data import load_dataset
 from fastfnn.kernels.compilation import entry_point
 from fastfnn.kernels.memory import PAGE_BYTES, aligned_zeros, round_up
-from fastfnn.kernels.processor import MATRICES, VECTOR_BYTES, features
-from fastfnn.kernels.simd import add_loads, load, repeat, store, store_grid, zeros
+from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, MATRICES, VECTOR_BYTES, features
+from fastfnn.kernels.simd import (
+    add_loads,
+    as_words,
+    dot_grid,
+    load,
+    repeat,
+    splat_grid,
+    store,
+    store_grid,
+    zeros,
+)
 
 Measurements = list[dict[str, Any]]
 
 OPTIMISERS = {"momentum": 3, "Adam": 4}  # numbers of each parameter: weight, gradient and moments
+BYTES_OF_WEIGHT = 3
 PASSES = 100  # timed together, since one takes some microseconds
 SHORT = 10  # times as many rounds where one takes less than a millisecond
 READING, WRITING = "reading", "reading and writing"
@@ -150,6 +162,30 @@ def optimisers(arguments: argparse.Namespace) -> Measurements:
     ]
 
 
+@entry_point
+def add_products_of_bytes(numbers: Any, sums: Any, rounds: int) -> None:
+    """Adds four products to each lane of some sums, so often; they begin apart, lest the compiler make one of them."""
+    words = as_words(numbers, 1)
+    like = zeros(words, VECTOR_BYTES)
+    grid = splat_grid(words, 0, 1, repeat(repeat(like, SUMS), 1))
+    for _ in range(rounds):
+        grid = dot_grid(words, 0, 0, words, 0, 0, grid)
+    store_grid(grid, as_words(sums, 1), 0, 0, len(like))
+
+
+def products_of_bytes(arguments: argparse.Namespace) -> Measurements:
+    """The peak of one core; an operation is one of float32 numbers, for which three products of bytes stand."""
+    if not HAS_BYTE_PRODUCTS:
+        say("bytes: this processor has no products of bytes")
+        return []
+    numbers = np.arange(VECTOR_BYTES, dtype=np.uint32)
+    sums = np.empty(SUMS * VECTOR_BYTES, np.uint32)
+    timers = {"bytes": timer(add_products_of_bytes, numbers, sums, FMA_ROUNDS)}
+    times = times_of(timers, arguments.rounds, rounds_of("bytes", arguments.rounds))
+    operations = 2 * FMA_ROUNDS * SUMS * VECTOR_BYTES // BYTES_OF_WEIGHT
+    return [{"operations": operations, "seconds": times["bytes"]}]
+
+
 def registers(arguments: argparse.Namespace) -> Measurements:
     """Both in processes that take turns."""
     if not MATRICES:
@@ -172,6 +208,7 @@ LIMITS: dict[str, Callable[[argparse.Namespace], Measurements]] = {
     "products": products,
     "weights": weights,
     "optimisers": optimisers,
+    "bytes": products_of_bytes,
     "registers": registers,
 }
 

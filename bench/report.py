@@ -102,7 +102,7 @@ PARTS = (
     breakdown(),
     breakdown("-dense", "--input", "dense"),
     breakdown("-hidden-128", "--hidden", "128"),
-    breakdown("-hidden-512-512", "--hidden", "512,512", rounds=3),
+    breakdown("-hidden-512-512", "--hidden", "512,512", rounds=10),
     breakdown("-synthetic", *SPARSE),
     Part(
         "limits",

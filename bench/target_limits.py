@@ -47,7 +47,7 @@ def limits_of(workload: Workload, documents: Mapping[str, Document]) -> Limits:
     """What an epoch consists of, the least that its products can take on one core, and what more threads make of it."""
     found = []
     if breakdown := documents.get(BREAKDOWNS.get(workload.name, "")):
-        found.append(parts_of_epoch(breakdown))
+        found += [parts_of_epoch(breakdown), *peak_of_bytes(breakdown, documents)]
     if workload.peak_seconds is not None:
         peak = f"The dense products of an epoch, zeros too, take one core {milliseconds(workload.peak_seconds)} ms"
         others = at_sizes(fastest_others(workload), lambda seconds: f"{milliseconds(seconds)} ms")
@@ -84,6 +84,22 @@ def _part(measured: Mapping[str, Any]) -> str:
     peak = measured["peak_seconds"]
     text = f"{measured['part']} {milliseconds(measured['seconds'])}"
     return text if peak is None else f"{text}, {milliseconds(peak)} by multiply-adds at the peak"
+
+
+def peak_of_bytes(breakdown: Document, documents: Mapping[str, Document]) -> Limits:
+    """The least time of dense features that are bytes."""
+    sentences = []
+    for measured in measured_limits(documents, "bytes"):
+        dense = [each for each in breakdown["measurements"] if each["part"].startswith("dense features")]
+        if dense and breakdown["settings"]["input"] != "dense":  # as rows of floats are
+            rate = measured["operations"] / min(measured["seconds"])
+            least = 2 * dense[0]["multiply_adds"] / rate
+            sentences.append(
+                f"Products of bytes, which dense features have from 32 examples on, are done at {rate / 1e9:.0f} "
+                f"GFLOP/s at most, three of them for one of a weight: {milliseconds(least)} ms forward, and as many in "
+                f"the update."
+            )
+    return tuple(sentences)
 
 
 def measured_limits(documents: Mapping[str, Document], kind: str) -> list[dict[str, Any]]:

@@ -135,6 +135,24 @@ def test_another_network_has_its_own_target_and_limits() -> None:
     )
 
 
+def test_dense_features_that_are_bytes_have_a_peak_of_their_own() -> None:
+    narrow = Workload("peers-hidden-128", "784-128-10", {"fastfnn": {16: [0.04]}, "jax": {16: [0.08]}})
+    dense = {**PART, "part": "dense features, update", "multiply_adds": 10**9}
+    measured = [BREAKDOWN["measurements"][0], dense, BREAKDOWN["measurements"][-1]]
+    peak = {"limit": "bytes", "operations": 6 * 10**8, "seconds": [3e-3, 2e-3]}
+    documents = {
+        "breakdown-hidden-128": {"settings": {"input": "auto"}, "measurements": measured},
+        "limits": {"measurements": [peak]},
+    }
+    (found,) = targets([narrow], documents)
+    assert found.limits[1:] == (
+        "Products of bytes, which dense features have from 32 examples on, are done at 300 GFLOP/s at most, three of "
+        "them for one of a weight: 6.67 ms forward, and as many in the update.",
+    )
+    documents["breakdown-hidden-128"]["settings"] = {"input": "dense"}
+    assert len(targets([narrow], documents)[0].limits) == 1
+
+
 def test_rows_of_floats_are_compared_with_products_too() -> None:
     dense = Workload("peers-mnist-dense", "floats", {"fastfnn": {16: [0.02]}, "jax": {16: [0.04]}}, dense_seconds=0.016)
     ratio, rate = targets([dense], {"breakdown-dense": BREAKDOWN})

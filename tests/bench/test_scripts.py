@@ -26,7 +26,7 @@ from scaling_axes import TRAINING
 
 from fastfnn.config import TrainingConfig
 from fastfnn.data import Dataset
-from fastfnn.kernels.processor import MATRICES
+from fastfnn.kernels.processor import HAS_BYTE_PRODUCTS, MATRICES
 from fastfnn.report.style import render
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -183,6 +183,7 @@ def test_every_limit_is_measured(folder: Path) -> None:
     (asked,) = {each["asked_bytes"] for each in by_limit["weights"]}
     assert 40 * 8 * 4 < asked <= 40 * 6 * 8 * 4  # six places in each row, of which some may be the same one
     assert {each["optimiser"]: each["numbers"] for each in by_limit["optimisers"]} == {"momentum": 3, "Adam": 4}
+    assert len(by_limit["bytes"]) == HAS_BYTE_PRODUCTS
     timed = {(each["registers"], each["batch_size"]) for each in by_limit["registers"]}
     both = {(kind, size) for kind in (limits.WITHOUT, limits.WITH) for size in (16, 64)}
     assert timed == (both if MATRICES else set())
