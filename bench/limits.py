@@ -178,8 +178,8 @@ def products_of_bytes(arguments: argparse.Namespace) -> Measurements:
     if not HAS_BYTE_PRODUCTS:
         say("bytes: this processor has no products of bytes")
         return []
-    numbers = np.arange(VECTOR_BYTES, dtype=np.uint32)
-    sums = np.empty(SUMS * VECTOR_BYTES, np.uint32)
+    lanes = VECTOR_BYTES // np.dtype(np.uint32).itemsize
+    numbers, sums = np.arange(max(SUMS, lanes), dtype=np.uint32), np.empty(SUMS * lanes, np.uint32)
     timers = {"bytes": timer(add_products_of_bytes, numbers, sums, FMA_ROUNDS)}
     times = times_of(timers, arguments.rounds, rounds_of("bytes", arguments.rounds))
     operations = 2 * FMA_ROUNDS * SUMS * VECTOR_BYTES // BYTES_OF_WEIGHT

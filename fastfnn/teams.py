@@ -167,7 +167,7 @@ class Division:
         if self.dense_threads == self.threads - 1:  # one has all listed features, and has read their rows forward
             stride, cuts = whole.cuts_stride, [whole.cuts] * self.threads
         else:
-            ends = np.array([bounds.listed[1] for bounds in every])
+            ends = np.array([bounds.listed[1] for bounds in every], np.int64)
             cut, stride = cut_rows(rows, np.maximum.accumulate(ends)).reshape(-1), len(ends) + 1
             cuts = [cut[thread:] for thread in range(self.threads)]
         return [
@@ -176,11 +176,11 @@ class Division:
         ]
 
 
-def cut_rows(rows: Rows, ends: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int32]:
+def cut_rows(rows: Rows, ends: NDArray[np.int64]) -> NDArray[np.int32]:
     """(N, shares + 1) where the listed values of each row are cut; the features of share t end before ends[t]."""
     cuts = np.zeros((len(rows.entries) // 2, len(ends) + 1), np.int32)
     if rows.records:
-        kernels.cut_records(rows.entries, rows.columns, rows.values, rows.dense, np.asarray(ends, np.int64), cuts)
+        kernels.cut_records(rows.entries, rows.columns, rows.values, rows.dense, ends, cuts)
     return cuts
 
 

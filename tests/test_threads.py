@@ -140,7 +140,7 @@ def test_a_thread_has_one_kind_of_features(more_data, threads, options):
 def test_where_rows_are_cut():
     X = np.array([[1, 0, 2, 3, 0, 4], [0, 0, 0, 0, 5, 0], [0, 0, 0, 0, 0, 0]], np.uint8)
     rows = make_rows(X, identity_order(6, dense=False), "float32")
-    assert cut_rows(rows, [2, 3, 6]).tolist() == [[0, 1, 2, 4], [0, 0, 0, 1], [0, 0, 0, 0]]
+    assert cut_rows(rows, np.array([2, 3, 6])).tolist() == [[0, 1, 2, 4], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
 @pytest.mark.usefixtures("every_step_is_divided")
